@@ -1,0 +1,1 @@
+"""qnetem.v1: code generated from proto/qnetem/v1 by `make proto`. Never edited."""
