@@ -171,7 +171,9 @@ class ClassicalPathState(_message.Message):
     emulated time of what they receive.
     """
     achieved_delay_ps: _builtins.int
-    """Mean of what was really added on the wall clock, picoseconds of emulated time."""
+    """Mean of what was really added on the wall clock since `effective_since`, picoseconds of emulated time; 0 while
+    nothing passed.
+    """
     @_builtins.property
     def effective(self) -> _parameters_pb2.ClassicalParameters: ...
     @_builtins.property

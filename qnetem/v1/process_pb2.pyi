@@ -508,15 +508,20 @@ class ClassicalPathConfig(_message.Message):
     FORWARD_TO_FIELD_NUMBER: _builtins.int
     PLANNED_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    NATURE_SECRET_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     from_node: _builtins.str
     to_node: _builtins.str
     listen: _builtins.str
     forward_to: _builtins.str
+    nature_secret: _builtins.bytes
+    """16 bytes, the link's nature secret: keys the jitter. Empty: the jitter follows the link's id alone, whatever the seed."""
     @_builtins.property
     def planned(self) -> _parameters_pb2.ClassicalParameters: ...
     @_builtins.property
-    def settings(self) -> _parameters_pb2.ClassicalSettings: ...
+    def settings(self) -> _parameters_pb2.ClassicalSettings:
+        """Operator settings in force when the process starts. Both paths of a link bring the same `planned` and `settings`."""
+
     def __init__(
         self,
         *,
@@ -527,10 +532,11 @@ class ClassicalPathConfig(_message.Message):
         forward_to: _builtins.str = ...,
         planned: _parameters_pb2.ClassicalParameters | None = ...,
         settings: _parameters_pb2.ClassicalSettings | None = ...,
+        nature_secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["planned", b"planned", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forward_to", b"forward_to", "from_node", b"from_node", "link_id", b"link_id", "listen", b"listen", "planned", b"planned", "settings", b"settings", "to_node", b"to_node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forward_to", b"forward_to", "from_node", b"from_node", "link_id", b"link_id", "listen", b"listen", "nature_secret", b"nature_secret", "planned", b"planned", "settings", b"settings", "to_node", b"to_node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
