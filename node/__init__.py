@@ -1,0 +1,1 @@
+"""node: the process of a network node."""

@@ -1,0 +1,1 @@
+"""quantum_channel: the process that stands for nature on quantum links."""
