@@ -1,5 +1,7 @@
 """qnetem.runtime.rpc: gRPC over mutual TLS, and the one edge where errors become statuses and back. Edge."""
 
+from __future__ import annotations  # the stubs know generics that grpc does not
+
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -63,7 +65,7 @@ class Credentials:
     authority: bytes
 
     @classmethod
-    def load(cls, paths: process_pb2.CredentialPaths) -> "Credentials":
+    def load(cls, paths: process_pb2.CredentialPaths) -> Credentials:
         """Read and check the three files.
 
         Raises:
