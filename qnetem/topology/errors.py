@@ -1,0 +1,47 @@
+"""qnetem.topology.errors: what is wrong with a topology file, each problem at its place. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qnetem.runtime.errors import BadInputError
+
+__all__ = ["Path", "Problem", "TopologyError", "path_text"]
+
+# Keys and list indices that lead from the root of the file to a value.
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. `line` and `column` count from 1; both 0 where there is no text to point into."""
+
+    line: int
+    column: int
+    text: str
+    path: Path = ()
+
+    def render(self, source: str) -> str:
+        """Return the one line that tells a user: `file:line:column: what (hint)`."""
+        if self.line:
+            return f"{source}:{self.line}:{self.column}: {self.text}"
+        return f"{source}: {path_text(self.path)}: {self.text}" if self.path else f"{source}: {self.text}"
+
+
+class TopologyError(BadInputError):
+    """A topology cannot be used. The text has one line per problem, in the order of the file."""
+
+    reason: ClassVar[str] = "BAD_TOPOLOGY"
+
+    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+        self.source = source
+        # Two lines that read the same are one problem: an alias shows its block to every link that uses it.
+        lines = {problem.render(source): problem for problem in problems}
+        self.problems = tuple(sorted(lines.values(), key=lambda problem: (problem.line, problem.column)))
+        super().__init__("\n".join(problem.render(source) for problem in self.problems))
+
+
+def path_text(path: Path) -> str:
+    """Return a path as a user writes it: `topology.links[0].quantum`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")

@@ -1,0 +1,98 @@
+"""qnetem.topology.model: a topology after every default is filled in and every check passed. Pure."""
+
+from __future__ import annotations  # the wire's messages are named in annotations alone, so that import stays cheap
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
+
+__all__ = ["ControlPlane", "Link", "Node", "Placement", "Ports", "Topology"]
+
+Placement = Literal["link", "group", "one"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Fixed TCP ports of a node's listeners; None: any free one."""
+
+    peer: int | None = None
+    management: int | None = None
+    https: int | None = None
+    metrics: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A network node, one process."""
+
+    name: str
+    kind: Literal["endpoint", "trusted-relay"] = "endpoint"
+    spawn: Literal["zygote", "exec"] = "zygote"
+    ports: Ports = Ports()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A quantum link with its classical twin. The messages belong to the topology: copy before changing one."""
+
+    id: str
+    # In the order of the file.
+    endpoints: tuple[str, str]
+    transmitter: str
+    receiver: str
+    profile: str
+    planned: LinkParameters
+    protocol: ProtocolParameters
+    classical: ClassicalParameters
+
+    def peer_of(self, node: str) -> str:
+        """Return the other end. Raises ValueError when `node` is no end of this link."""
+        first, second = self.endpoints
+        if node not in self.endpoints:
+            raise ValueError(f"{node} is not an end of link {self.id}")
+        return second if node == first else first
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Who controls the testbed. `address` is set for an external one alone."""
+
+    kind: Literal["none", "reference", "external"] = "none"
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A quantum network, ready to be planned. Mappings keep the order of the file and are read-only."""
+
+    name: str
+    seed: int
+    # Emulated seconds that pass in one wall second.
+    scale: float
+    nodes: Mapping[str, Node]
+    # By link id.
+    links: Mapping[str, Link]
+    # SAE id to the node that serves it.
+    saes: Mapping[str, str]
+    control_plane: ControlPlane
+    # Keys follow the run seed (keys: {reproducible: true}).
+    is_reproducible: bool
+    quantum_placement: Placement
+    classical_placement: Placement
+    has_broker: bool
+    # sha256 in hex of everything above, however the file writes it.
+    digest: str
+    # The file it was read from, absolute; None for text and dicts.
+    path: Path | None = field(default=None, compare=False)
+
+    def links_of(self, node: str) -> Iterator[Link]:
+        """Yield the links that end at a node, in the order of the file."""
+        return (link for link in self.links.values() if node in link.endpoints)
+
+    def saes_of(self, node: str) -> tuple[str, ...]:
+        """Return the ids of the SAEs that a node serves, in the order of the file."""
+        return tuple(sae for sae, home in self.saes.items() if home == node)
