@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # the stubs know generics that grpc does not
 
+import inspect
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -175,12 +176,21 @@ class _Edge(grpc.aio.ServerInterceptor):
                 except Exception as error:
                     await _refuse(context, error, path)
 
+            async def serve_writing(request: Any, context: Any) -> None:
+                try:
+                    await admit(context)
+                    await behaviour(request, context)
+                except Exception as error:
+                    await _refuse(context, error, path)
+
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            return make(serve_stream, handler.request_deserializer, handler.response_serializer)
+            # gRPC takes a handler that yields and one that calls context.write
+            served = serve_stream if inspect.isasyncgenfunction(behaviour) else serve_writing
+            return make(served, handler.request_deserializer, handler.response_serializer)
 
         behaviour = handler.stream_unary or handler.unary_unary
 

@@ -338,6 +338,8 @@ class SiftReport(_message.Message):
     BASES_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     DOUBLE_CLICK_COUNT_FIELD_NUMBER: _builtins.int
+    COMPARED_X_COUNT_FIELD_NUMBER: _builtins.int
+    X_ERROR_COUNT_FIELD_NUMBER: _builtins.int
     train_id: _builtins.int
     part: _builtins.int
     """From 0, one more each part."""
@@ -351,6 +353,11 @@ class SiftReport(_message.Message):
     values: _builtins.bytes
     """Test trains only: bits[n], what was measured."""
     double_click_count: _builtins.int
+    compared_x_count: _builtins.int
+    """Totals of the X bits that the receiver has compared in this session so far, test trains apart: what the transmitter
+    watches between blocks.
+    """
+    x_error_count: _builtins.int
     def __init__(
         self,
         *,
@@ -363,10 +370,12 @@ class SiftReport(_message.Message):
         bases: _builtins.bytes = ...,
         values: _builtins.bytes = ...,
         double_click_count: _builtins.int = ...,
+        compared_x_count: _builtins.int = ...,
+        x_error_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "block_counts", b"block_counts", "double_click_count", b"double_click_count", "first_block", b"first_block", "is_last", b"is_last", "offsets", b"offsets", "part", b"part", "train_id", b"train_id", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "block_counts", b"block_counts", "compared_x_count", b"compared_x_count", "double_click_count", b"double_click_count", "first_block", b"first_block", "is_last", b"is_last", "offsets", b"offsets", "part", b"part", "train_id", b"train_id", "values", b"values", "x_error_count", b"x_error_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
