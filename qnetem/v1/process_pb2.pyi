@@ -6,6 +6,10 @@ What a process is told when it starts: the contract between a launcher (ours, a 
 A process is started as `<command> --config FILE`, FILE holding one ProcessConfig as proto-JSON, readable by its owner
 alone. A process never reads the topology. It serves until SIGTERM, and exits 0 then; 3 when the file is not usable,
 4 when it could not start (a port in use, a full disk), with one line on standard error that names the thing.
+
+When the environment names a NOTIFY_SOCKET (a unix datagram socket, as in sd_notify(3)) it is told READY=1 as soon as
+the process serves, and WATCHDOG=1 every second from then on. A launcher that sets it takes a process for started with
+the first, and for unhealthy when nothing came for 5 seconds.
 """
 
 from collections import abc as _abc

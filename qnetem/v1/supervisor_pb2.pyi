@@ -74,7 +74,10 @@ class _ProcessActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Process
     PROCESS_ACTION_PAUSE: _ProcessAction.ValueType  # 5
     PROCESS_ACTION_RESUME: _ProcessAction.ValueType  # 6
 
-class ProcessAction(_ProcessAction, metaclass=_ProcessActionEnumTypeWrapper): ...
+class ProcessAction(_ProcessAction, metaclass=_ProcessActionEnumTypeWrapper):
+    """Answered when the signals have been sent and their effect seen: stopped, killed and restarted processes have ended,
+    started and restarted ones have a new process, which is STARTING.
+    """
 
 PROCESS_ACTION_UNSPECIFIED: ProcessAction.ValueType  # 0
 PROCESS_ACTION_START: ProcessAction.ValueType  # 1
@@ -155,6 +158,10 @@ class GetTestbedResponse(_message.Message):
     IS_REPRODUCIBLE_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
     HEALTHY_AFTER_S_FIELD_NUMBER: _builtins.int
+    STATE_DIR_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_PATH_FIELD_NUMBER: _builtins.int
+    IS_HELD_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     topology_digest: _builtins.str
     version: _builtins.str
@@ -163,10 +170,17 @@ class GetTestbedResponse(_message.Message):
     is_reproducible: _builtins.bool
     healthy_after_s: _builtins.float
     """Seconds from the supervisor's start until every process was healthy the first time; 0 while that has not happened."""
+    state_dir: _builtins.str
+    """Absolute paths."""
+    topology_path: _builtins.str
+    is_held: _builtins.bool
+    """Somebody holds the testbed: it ends with him."""
     @_builtins.property
     def clock(self) -> _process_pb2.ClockConfig: ...
     @_builtins.property
     def processes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessStatus]: ...
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkPlace]: ...
     def __init__(
         self,
         *,
@@ -179,14 +193,51 @@ class GetTestbedResponse(_message.Message):
         is_reproducible: _builtins.bool = ...,
         processes: _abc.Iterable[Global___ProcessStatus] | None = ...,
         healthy_after_s: _builtins.float = ...,
+        state_dir: _builtins.str = ...,
+        topology_path: _builtins.str = ...,
+        is_held: _builtins.bool = ...,
+        links: _abc.Iterable[Global___LinkPlace] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "healthy_after_s", b"healthy_after_s", "is_reproducible", b"is_reproducible", "name", b"name", "processes", b"processes", "seed", b"seed", "supervisor_pid", b"supervisor_pid", "topology_digest", b"topology_digest", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "healthy_after_s", b"healthy_after_s", "is_held", b"is_held", "is_reproducible", b"is_reproducible", "links", b"links", "name", b"name", "processes", b"processes", "seed", b"seed", "state_dir", b"state_dir", "supervisor_pid", b"supervisor_pid", "topology_digest", b"topology_digest", "topology_path", b"topology_path", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTestbedResponse: _TypeAlias = GetTestbedResponse  # noqa: Y015
+
+@_typing.final
+class LinkPlace(_message.Message):
+    """Which processes carry a link."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
+    QUANTUM_CHANNEL_FIELD_NUMBER: _builtins.int
+    CLASSICAL_CHANNEL_FIELD_NUMBER: _builtins.int
+    link_id: _builtins.str
+    quantum_channel: _builtins.str
+    classical_channel: _builtins.str
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the order of the topology."""
+
+    def __init__(
+        self,
+        *,
+        link_id: _builtins.str = ...,
+        endpoints: _abc.Iterable[_builtins.str] | None = ...,
+        quantum_channel: _builtins.str = ...,
+        classical_channel: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical_channel", b"classical_channel", "endpoints", b"endpoints", "link_id", b"link_id", "quantum_channel", b"quantum_channel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkPlace: _TypeAlias = LinkPlace  # noqa: Y015
 
 @_typing.final
 class InspectRequest(_message.Message):
@@ -299,7 +350,7 @@ class ActResponse(_message.Message):
 Global___ActResponse: _TypeAlias = ActResponse  # noqa: Y015
 
 @_typing.final
-class SupervisorSetLinkRequest(_message.Message):
+class SupervisorServiceSetLinkRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINK_ID_FIELD_NUMBER: _builtins.int
@@ -323,10 +374,10 @@ class SupervisorSetLinkRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SupervisorSetLinkRequest: _TypeAlias = SupervisorSetLinkRequest  # noqa: Y015
+Global___SupervisorServiceSetLinkRequest: _TypeAlias = SupervisorServiceSetLinkRequest  # noqa: Y015
 
 @_typing.final
-class SupervisorSetLinkResponse(_message.Message):
+class SupervisorServiceSetLinkResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINK_FIELD_NUMBER: _builtins.int
@@ -343,10 +394,10 @@ class SupervisorSetLinkResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SupervisorSetLinkResponse: _TypeAlias = SupervisorSetLinkResponse  # noqa: Y015
+Global___SupervisorServiceSetLinkResponse: _TypeAlias = SupervisorServiceSetLinkResponse  # noqa: Y015
 
 @_typing.final
-class SupervisorResetLinkRequest(_message.Message):
+class SupervisorServiceResetLinkRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINK_ID_FIELD_NUMBER: _builtins.int
@@ -374,10 +425,10 @@ class SupervisorResetLinkRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SupervisorResetLinkRequest: _TypeAlias = SupervisorResetLinkRequest  # noqa: Y015
+Global___SupervisorServiceResetLinkRequest: _TypeAlias = SupervisorServiceResetLinkRequest  # noqa: Y015
 
 @_typing.final
-class SupervisorResetLinkResponse(_message.Message):
+class SupervisorServiceResetLinkResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINK_FIELD_NUMBER: _builtins.int
@@ -394,10 +445,10 @@ class SupervisorResetLinkResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SupervisorResetLinkResponse: _TypeAlias = SupervisorResetLinkResponse  # noqa: Y015
+Global___SupervisorServiceResetLinkResponse: _TypeAlias = SupervisorServiceResetLinkResponse  # noqa: Y015
 
 @_typing.final
-class SupervisorGetLinkRequest(_message.Message):
+class SupervisorServiceGetLinkRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINK_ID_FIELD_NUMBER: _builtins.int
@@ -413,10 +464,10 @@ class SupervisorGetLinkRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SupervisorGetLinkRequest: _TypeAlias = SupervisorGetLinkRequest  # noqa: Y015
+Global___SupervisorServiceGetLinkRequest: _TypeAlias = SupervisorServiceGetLinkRequest  # noqa: Y015
 
 @_typing.final
-class SupervisorGetLinkResponse(_message.Message):
+class SupervisorServiceGetLinkResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINK_FIELD_NUMBER: _builtins.int
@@ -433,7 +484,7 @@ class SupervisorGetLinkResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SupervisorGetLinkResponse: _TypeAlias = SupervisorGetLinkResponse  # noqa: Y015
+Global___SupervisorServiceGetLinkResponse: _TypeAlias = SupervisorServiceGetLinkResponse  # noqa: Y015
 
 @_typing.final
 class LinkReport(_message.Message):
@@ -535,3 +586,86 @@ class HoldResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HoldResponse: _TypeAlias = HoldResponse  # noqa: Y015
+
+@_typing.final
+class WatchEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEventsRequest: _TypeAlias = WatchEventsRequest  # noqa: Y015
+
+@_typing.final
+class WatchEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TESTBED_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def testbed(self) -> Global___GetTestbedResponse:
+        """The first message of the stream, and no other."""
+
+    @_builtins.property
+    def event(self) -> Global___TestbedEvent: ...
+    def __init__(
+        self,
+        *,
+        testbed: Global___GetTestbedResponse | None = ...,
+        event: Global___TestbedEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "kind", b"kind", "testbed", b"testbed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "kind", b"kind", "testbed", b"testbed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["testbed", "event"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015
+
+@_typing.final
+class TestbedEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    WALL_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    event: _builtins.str
+    """Constant name: "process.starting", "process.healthy", "process.unhealthy", "process.paused", "process.exited",
+    "process.stopped", "process.failed", "link.set", "link.reset", "testbed.healthy", "testbed.down", "zygote.restarted".
+    """
+    wall: _builtins.str
+    """ISO 8601, UTC."""
+    link_id: _builtins.str
+    """Of events of a link."""
+    @_builtins.property
+    def at(self) -> _parameters_pb2.EmulatedTime: ...
+    @_builtins.property
+    def process(self) -> Global___ProcessStatus:
+        """Of events of a process: its status after the event."""
+
+    def __init__(
+        self,
+        *,
+        event: _builtins.str = ...,
+        at: _parameters_pb2.EmulatedTime | None = ...,
+        wall: _builtins.str = ...,
+        process: Global___ProcessStatus | None = ...,
+        link_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "process", b"process"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event", b"event", "link_id", b"link_id", "process", b"process", "wall", b"wall"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestbedEvent: _TypeAlias = TestbedEvent  # noqa: Y015

@@ -51,18 +51,18 @@ class SupervisorServiceStub(object):
                 _registered_method=True)
         self.SetLink = channel.unary_unary(
                 '/qnetem.v1.SupervisorService/SetLink',
-                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorSetLinkRequest.SerializeToString,
-                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorSetLinkResponse.FromString,
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceSetLinkRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceSetLinkResponse.FromString,
                 _registered_method=True)
         self.ResetLink = channel.unary_unary(
                 '/qnetem.v1.SupervisorService/ResetLink',
-                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorResetLinkRequest.SerializeToString,
-                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorResetLinkResponse.FromString,
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceResetLinkRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceResetLinkResponse.FromString,
                 _registered_method=True)
         self.GetLink = channel.unary_unary(
                 '/qnetem.v1.SupervisorService/GetLink',
-                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorGetLinkRequest.SerializeToString,
-                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorGetLinkResponse.FromString,
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkResponse.FromString,
                 _registered_method=True)
         self.Down = channel.unary_unary(
                 '/qnetem.v1.SupervisorService/Down',
@@ -73,6 +73,11 @@ class SupervisorServiceStub(object):
                 '/qnetem.v1.SupervisorService/Hold',
                 request_serializer=qnetem_dot_v1_dot_supervisor__pb2.HoldRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.HoldResponse.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/qnetem.v1.SupervisorService/WatchEvents',
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.WatchEventsResponse.FromString,
                 _registered_method=True)
 
 
@@ -131,6 +136,13 @@ class SupervisorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchEvents(self, request, context):
+        """The state of everything, then every event, in order, without a gap between the two.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SupervisorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -151,18 +163,18 @@ def add_SupervisorServiceServicer_to_server(servicer, server):
             ),
             'SetLink': grpc.unary_unary_rpc_method_handler(
                     servicer.SetLink,
-                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorSetLinkRequest.FromString,
-                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorSetLinkResponse.SerializeToString,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceSetLinkRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceSetLinkResponse.SerializeToString,
             ),
             'ResetLink': grpc.unary_unary_rpc_method_handler(
                     servicer.ResetLink,
-                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorResetLinkRequest.FromString,
-                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorResetLinkResponse.SerializeToString,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceResetLinkRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceResetLinkResponse.SerializeToString,
             ),
             'GetLink': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLink,
-                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorGetLinkRequest.FromString,
-                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorGetLinkResponse.SerializeToString,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkResponse.SerializeToString,
             ),
             'Down': grpc.unary_unary_rpc_method_handler(
                     servicer.Down,
@@ -173,6 +185,11 @@ def add_SupervisorServiceServicer_to_server(servicer, server):
                     servicer.Hold,
                     request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.HoldRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_supervisor__pb2.HoldResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.WatchEventsRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.WatchEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -281,8 +298,8 @@ class SupervisorService(object):
             request,
             target,
             '/qnetem.v1.SupervisorService/SetLink',
-            qnetem_dot_v1_dot_supervisor__pb2.SupervisorSetLinkRequest.SerializeToString,
-            qnetem_dot_v1_dot_supervisor__pb2.SupervisorSetLinkResponse.FromString,
+            qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceSetLinkRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceSetLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -308,8 +325,8 @@ class SupervisorService(object):
             request,
             target,
             '/qnetem.v1.SupervisorService/ResetLink',
-            qnetem_dot_v1_dot_supervisor__pb2.SupervisorResetLinkRequest.SerializeToString,
-            qnetem_dot_v1_dot_supervisor__pb2.SupervisorResetLinkResponse.FromString,
+            qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceResetLinkRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceResetLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -335,8 +352,8 @@ class SupervisorService(object):
             request,
             target,
             '/qnetem.v1.SupervisorService/GetLink',
-            qnetem_dot_v1_dot_supervisor__pb2.SupervisorGetLinkRequest.SerializeToString,
-            qnetem_dot_v1_dot_supervisor__pb2.SupervisorGetLinkResponse.FromString,
+            qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -391,6 +408,33 @@ class SupervisorService(object):
             '/qnetem.v1.SupervisorService/Hold',
             qnetem_dot_v1_dot_supervisor__pb2.HoldRequest.SerializeToString,
             qnetem_dot_v1_dot_supervisor__pb2.HoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/qnetem.v1.SupervisorService/WatchEvents',
+            qnetem_dot_v1_dot_supervisor__pb2.WatchEventsRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.WatchEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

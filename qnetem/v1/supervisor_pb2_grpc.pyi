@@ -38,13 +38,15 @@ class SupervisorServiceStub:
     """Asks every process; those that do not answer in time are reported without a status."""
     Act: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.ActRequest, _supervisor_pb2.ActResponse]
     """Start, stop, kill, restart, pause or resume named processes. Idempotent."""
-    SetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorSetLinkRequest, _supervisor_pb2.SupervisorSetLinkResponse]
-    ResetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorResetLinkRequest, _supervisor_pb2.SupervisorResetLinkResponse]
-    GetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorGetLinkRequest, _supervisor_pb2.SupervisorGetLinkResponse]
+    SetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceSetLinkRequest, _supervisor_pb2.SupervisorServiceSetLinkResponse]
+    ResetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceResetLinkRequest, _supervisor_pb2.SupervisorServiceResetLinkResponse]
+    GetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceGetLinkRequest, _supervisor_pb2.SupervisorServiceGetLinkResponse]
     Down: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.DownRequest, _supervisor_pb2.DownResponse]
     """Takes everything down; the supervisor ends after it answered."""
     Hold: _grpc.UnaryStreamMultiCallable[_supervisor_pb2.HoldRequest, _supervisor_pb2.HoldResponse]
     """Held by who wants the testbed to end with him: when the stream ends, everything is taken down."""
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_supervisor_pb2.WatchEventsRequest, _supervisor_pb2.WatchEventsResponse]
+    """The state of everything, then every event, in order, without a gap between the two."""
 
 @_typing.type_check_only
 class SupervisorServiceAsyncStub(SupervisorServiceStub):
@@ -54,13 +56,15 @@ class SupervisorServiceAsyncStub(SupervisorServiceStub):
     """Asks every process; those that do not answer in time are reported without a status."""
     Act: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.ActRequest, _supervisor_pb2.ActResponse]  # type: ignore[assignment]
     """Start, stop, kill, restart, pause or resume named processes. Idempotent."""
-    SetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorSetLinkRequest, _supervisor_pb2.SupervisorSetLinkResponse]  # type: ignore[assignment]
-    ResetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorResetLinkRequest, _supervisor_pb2.SupervisorResetLinkResponse]  # type: ignore[assignment]
-    GetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorGetLinkRequest, _supervisor_pb2.SupervisorGetLinkResponse]  # type: ignore[assignment]
+    SetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceSetLinkRequest, _supervisor_pb2.SupervisorServiceSetLinkResponse]  # type: ignore[assignment]
+    ResetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceResetLinkRequest, _supervisor_pb2.SupervisorServiceResetLinkResponse]  # type: ignore[assignment]
+    GetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceGetLinkRequest, _supervisor_pb2.SupervisorServiceGetLinkResponse]  # type: ignore[assignment]
     Down: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.DownRequest, _supervisor_pb2.DownResponse]  # type: ignore[assignment]
     """Takes everything down; the supervisor ends after it answered."""
     Hold: _aio.UnaryStreamMultiCallable[_supervisor_pb2.HoldRequest, _supervisor_pb2.HoldResponse]  # type: ignore[assignment]
     """Held by who wants the testbed to end with him: when the stream ends, everything is taken down."""
+    WatchEvents: _aio.UnaryStreamMultiCallable[_supervisor_pb2.WatchEventsRequest, _supervisor_pb2.WatchEventsResponse]  # type: ignore[assignment]
+    """The state of everything, then every event, in order, without a gap between the two."""
 
 class SupervisorServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -89,23 +93,23 @@ class SupervisorServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def SetLink(
         self,
-        request: _supervisor_pb2.SupervisorSetLinkRequest,
+        request: _supervisor_pb2.SupervisorServiceSetLinkRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_supervisor_pb2.SupervisorSetLinkResponse, _abc.Awaitable[_supervisor_pb2.SupervisorSetLinkResponse]]: ...
+    ) -> _typing.Union[_supervisor_pb2.SupervisorServiceSetLinkResponse, _abc.Awaitable[_supervisor_pb2.SupervisorServiceSetLinkResponse]]: ...
 
     @_abc_1.abstractmethod
     def ResetLink(
         self,
-        request: _supervisor_pb2.SupervisorResetLinkRequest,
+        request: _supervisor_pb2.SupervisorServiceResetLinkRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_supervisor_pb2.SupervisorResetLinkResponse, _abc.Awaitable[_supervisor_pb2.SupervisorResetLinkResponse]]: ...
+    ) -> _typing.Union[_supervisor_pb2.SupervisorServiceResetLinkResponse, _abc.Awaitable[_supervisor_pb2.SupervisorServiceResetLinkResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetLink(
         self,
-        request: _supervisor_pb2.SupervisorGetLinkRequest,
+        request: _supervisor_pb2.SupervisorServiceGetLinkRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_supervisor_pb2.SupervisorGetLinkResponse, _abc.Awaitable[_supervisor_pb2.SupervisorGetLinkResponse]]: ...
+    ) -> _typing.Union[_supervisor_pb2.SupervisorServiceGetLinkResponse, _abc.Awaitable[_supervisor_pb2.SupervisorServiceGetLinkResponse]]: ...
 
     @_abc_1.abstractmethod
     def Down(
@@ -122,5 +126,13 @@ class SupervisorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_supervisor_pb2.HoldResponse], _abc.AsyncIterator[_supervisor_pb2.HoldResponse]]:
         """Held by who wants the testbed to end with him: when the stream ends, everything is taken down."""
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _supervisor_pb2.WatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_supervisor_pb2.WatchEventsResponse], _abc.AsyncIterator[_supervisor_pb2.WatchEventsResponse]]:
+        """The state of everything, then every event, in order, without a gap between the two."""
 
 def add_SupervisorServiceServicer_to_server(servicer: SupervisorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
