@@ -1,0 +1,214 @@
+"""node.keys.ledger: the life of a key, as operations on the database. Edge: SQLite.
+
+Run inside a transaction: what raises leaves nothing behind. A key's bits are its pieces of link blocks, or, when master
+and slaves are all attached to this KME, `material` drawn here.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node.keys import material, pools
+from node.keys.material import Span
+from node.keys.records import (
+    Assignment,
+    IssuedKey,
+    KeysNotFoundError,
+    KeyState,
+    NotNamedError,
+    Piece,
+    PoolExhaustedError,
+)
+from node.keys.secret import SecretBytes
+from qnetem.runtime.errors import ConflictError
+
+__all__ = ["Key", "collect", "deliver", "end", "find", "insert", "reserve", "spans"]
+
+Draw = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A row of the ledger. peer_node: the KME that the bits are shared with, "" for none."""
+
+    key_id: str
+    peer_node: str
+    is_master: bool
+    master_sae_id: str
+    size_bits: int
+    state: KeyState
+
+
+def find(db: sqlite3.Connection, key_id: str) -> Key | None:
+    """Return the key of that id."""
+    row = db.execute(
+        "SELECT key_id, peer_node, is_master, master_sae_id, size_bits, state FROM keys WHERE key_id = ?", (key_id,)
+    ).fetchone()
+    return None if row is None else Key(row[0], row[1], row[2] == 1, row[3], row[4], KeyState(row[5]))
+
+
+def insert(
+    db: sqlite3.Connection,
+    key: Key,
+    saes: Sequence[str],
+    where: Sequence[Span],
+    now_s: float,
+    value: bytes | None = None,
+) -> None:
+    """Add a key; `saes` are the slaves attached to this KME, who may collect it."""
+    db.execute(
+        "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (key.key_id, key.peer_node, key.is_master, key.master_sae_id, key.size_bits, key.state, now_s, value),
+    )
+    db.executemany("INSERT INTO parties VALUES (?, ?, 0)", [(key.key_id, sae) for sae in saes])
+    rows = [(key.key_id, position, *span) for position, span in enumerate(where)]
+    db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def reserve(
+    db: sqlite3.Connection,
+    master_sae_id: str,
+    local_saes: Sequence[str],
+    peer_node: str,
+    number: int,
+    size_bits: int,
+    now_s: float,
+    draw: Draw,
+) -> list[Assignment]:
+    """Take `number` keys out of the own half of the pool shared with `peer_node` ("": draw them), under new ids.
+
+    Raises:
+        PoolExhaustedError: Less is there than asked for; names both.
+    """
+    reserved = []
+    taken: Sequence[Sequence[tuple[str, Span]]] = [()] * number
+    if peer_node:
+        taken = _take(db, peer_node, number, size_bits)
+        pools.move(db, peer_node, "available", "reserved", number * size_bits)
+    for pieces in taken:
+        key_id = str(uuid.UUID(bytes=draw(16), version=4))
+        key = Key(key_id, peer_node, True, master_sae_id, size_bits, KeyState.RESERVED)
+        value = None if peer_node else draw(size_bits // 8)
+        insert(db, key, local_saes, [span for _, span in pieces], now_s, value)
+        reserved.append(Assignment(key_id, tuple(Piece(name, span[1], span[2]) for name, span in pieces)))
+    return reserved
+
+
+def _take(db: sqlite3.Connection, peer_node: str, number: int, size_bits: int) -> list[list[tuple[str, Span]]]:
+    stored = pools.pool(db, peer_node).available_bits
+    if stored < number * size_bits:
+        raise PoolExhaustedError(
+            f"not enough key material shared with KME {peer_node}:"
+            f" stored {stored // size_bits} keys of {size_bits} bits, asked {number}"
+        )
+    keys: list[list[tuple[str, Span]]] = []
+    pieces: list[tuple[str, Span]] = []
+    missing = size_bits
+    nexts: list[tuple[int, int]] = []
+    cursor = db.execute(
+        "SELECT id, block_id, own_next_bits, own_end_bits FROM blocks WHERE peer_node = ?"
+        " AND state = 'available' AND is_confirmed = 1 AND own_next_bits < own_end_bits ORDER BY id",
+        (peer_node,),
+    )
+    for row, block_id, next_bits, end_bits in cursor:
+        while next_bits < end_bits and len(keys) < number:
+            length = min(missing, end_bits - next_bits)
+            pieces.append((block_id, (row, next_bits, length)))
+            next_bits += length
+            missing -= length
+            if missing == 0:
+                keys.append(pieces)
+                pieces, missing = [], size_bits
+        nexts.append((next_bits, row))
+        if len(keys) == number:
+            break
+    cursor.close()
+    db.executemany("UPDATE blocks SET own_next_bits = ? WHERE id = ?", nexts)
+    return keys
+
+
+def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float) -> list[IssuedKey]:
+    """Hand reserved keys to their master: RESERVED -> ASSIGNED, or CONSUMED when no slave of this KME is to collect.
+
+    Raises:
+        ConflictError: One is not RESERVED.
+    """
+    issued = []
+    for key_id in key_ids:
+        key = find(db, key_id)
+        if key is None or key.state is not KeyState.RESERVED:
+            raise ConflictError(f"key {key_id}: is not reserved any more")
+        issued.append(IssuedKey(key_id, _value(db, key)))
+        pools.move(db, key.peer_node, "reserved", "assigned", key.size_bits)
+        db.execute("UPDATE keys SET state = ?, changed_s = ? WHERE key_id = ?", (KeyState.ASSIGNED, now_s, key_id))
+        _consume_if_collected(db, key, now_s)
+    return issued
+
+
+def collect(
+    db: sqlite3.Connection, sae_id: str, master_sae_id: str, key_ids: Sequence[str], now_s: float
+) -> list[IssuedKey]:
+    """Hand keys to one of their slaves, all or none; each slave gets each once.
+
+    Raises:
+        NotNamedError: The SAE was not named for one of them.
+        KeysNotFoundError: One is unknown, not of this master, not ASSIGNED, or this slave has it.
+    """
+    keys: list[Key] = []
+    is_missing = False
+    for key_id in key_ids:
+        key = find(db, key_id)
+        if key is None:
+            is_missing = True
+            continue
+        party = db.execute(
+            "SELECT is_collected FROM parties WHERE key_id = ? AND sae_id = ?", (key_id, sae_id)
+        ).fetchone()
+        if party is None and not (key.state is KeyState.VOIDED and key.size_bits == 0):
+            raise NotNamedError("the caller was not named when the key was issued")
+        is_there = party is not None and party[0] == 0 and key.state is KeyState.ASSIGNED
+        is_missing = is_missing or not is_there or key.master_sae_id != master_sae_id
+        keys.append(key)
+    if is_missing:
+        raise KeysNotFoundError("one or more keys specified are not found on KME")
+    issued = []
+    for key in keys:
+        issued.append(IssuedKey(key.key_id, _value(db, key)))
+        db.execute("UPDATE parties SET is_collected = 1 WHERE key_id = ? AND sae_id = ?", (key.key_id, sae_id))
+        _consume_if_collected(db, key, now_s)
+    return issued
+
+
+def end(db: sqlite3.Connection, key: Key, state: KeyState, now_s: float) -> None:
+    """End a key that has a value (RESERVED or ASSIGNED) in one of the other states; its value is destroyed."""
+    source: pools.Column = "reserved" if key.state is KeyState.RESERVED else "assigned"
+    target: pools.Column = "voided"
+    if state is KeyState.CONSUMED:
+        target = "delivered"
+    elif state is KeyState.EXPIRED:
+        target = "expired"
+    pools.move(db, key.peer_node, source, target, key.size_bits)
+    material.destroy(db, spans(db, key.key_id))
+    db.execute("UPDATE keys SET state = ?, changed_s = ?, material = NULL WHERE key_id = ?", (state, now_s, key.key_id))
+
+
+def spans(db: sqlite3.Connection, key_id: str) -> list[Span]:
+    """Return where the key's bits lie."""
+    return list(
+        db.execute("SELECT block, offset_bits, length_bits FROM pieces WHERE key_id = ? ORDER BY position", (key_id,))
+    )
+
+
+def _value(db: sqlite3.Connection, key: Key) -> SecretBytes:
+    if key.peer_node:
+        return SecretBytes(material.read(db, spans(db, key.key_id)))
+    (value,) = db.execute("SELECT material FROM keys WHERE key_id = ?", (key.key_id,)).fetchone()
+    return SecretBytes(bytes(value))
+
+
+def _consume_if_collected(db: sqlite3.Connection, key: Key, now_s: float) -> None:
+    left = db.execute("SELECT 1 FROM parties WHERE key_id = ? AND is_collected = 0 LIMIT 1", (key.key_id,)).fetchone()
+    if left is None:
+        assigned = Key(key.key_id, key.peer_node, key.is_master, key.master_sae_id, key.size_bits, KeyState.ASSIGNED)
+        end(db, assigned, KeyState.CONSUMED, now_s)
