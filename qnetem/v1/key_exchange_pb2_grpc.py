@@ -50,15 +50,21 @@ class KeyExchangeServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def AssignKeys(self, request, context):
-        """Before the master's KME answers enc_keys, the slave's holds this durably. Idempotent by key id: the same again is
-        accepted, anything else under a known id is refused.
+        """Before the master's KME answers enc_keys, the slave's holds this durably: all keys of the request or none.
+        Idempotent by key id: the same again is accepted, anything else under a known id is refused.
+        INVALID_ARGUMENT     a malformed id or piece, bits outside the caller's half, a slave not attached to the callee
+        PERMISSION_DENIED    the block is not shared with the caller, or the master is not attached to it
+        FAILED_PRECONDITION  an id or a bit was given before (reason CONFLICT)
+        UNAVAILABLE          reason BLOCK_PENDING: a block is not AVAILABLE yet; the same again later may succeed
+        After any other failure the caller does not know, and burns the bits: VoidKeys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VoidKeys(self, request, context):
-        """The master's KME gave the assignment up before it told anyone. Never again under these ids.
+        """The master's KME gave the assignment up before it told anyone. Idempotent, and sent until it is answered. Never
+        again under these ids, whether AssignKeys arrived before, arrives later or never does; the bits are spent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
