@@ -1,0 +1,117 @@
+"""node.qkd.reconciliation_layout: in which order each pass of Cascade reads the sifted bits. Pure.
+
+This is the part of reconciliation that both ends must agree on; proto/qnetem/v1/link_session.proto states it, and
+tests/contract/post-processing-vectors.json has vectors. What is asked, and when, is the receiver's own affair.
+
+n bits lie in M frames of L rows: bit j is row j div M of frame j mod M, so that a burst is spread over all frames.
+Position m L + o of a pass stands for the row order[o] of frame m; the order is the same in every frame. Ordered
+passes permute; check passes put a random half of the rows first.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from node.qkd.bits import Bits, parity
+from qnetem.runtime.errors import BadInputError
+from qnetem.runtime.rng import philox4x32
+
+__all__ = ["CHECK_PASSES", "FRAME_BITS", "MAX_BITS", "ORDERED_PASSES", "PASSES", "Layout"]
+
+FRAME_BITS: Final = 1 << 16
+MAX_BITS: Final = 1 << 31
+ORDERED_PASSES: Final = 3
+CHECK_PASSES: Final = 16
+PASSES: Final = ORDERED_PASSES + CHECK_PASSES
+STREAM: Final = 4
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
+
+
+class Layout:
+    """Frames and orders for one block.
+
+    Attributes:
+        bit_count, frame_count, row_count: n, M, L.
+        orders: int32[ORDERED_PASSES, L]: the row at each offset. `ranks`: the offset of each row.
+        masks: uint8[CHECK_PASSES, L]: 1 for the rows that a check pass puts first. `first_counts`: how many, int64.
+    """
+
+    def __init__(self, bit_count: int, permutation_seed: int) -> None:
+        """Raises BadInputError: `bit_count` is not in 1 .. MAX_BITS or the seed not in 0 .. 2^64-1."""
+        if not 1 <= bit_count <= MAX_BITS:
+            raise BadInputError(f"a block of {bit_count} bits: must be 1 .. {MAX_BITS}")
+        if not 0 <= permutation_seed < 1 << 64:
+            raise BadInputError(f"permutation seed {permutation_seed} is not in 0 .. 2^64-1")
+        self.bit_count = bit_count
+        self.frame_count = max(1, (bit_count + FRAME_BITS // 2) // FRAME_BITS)
+        self.row_count = -(-bit_count // self.frame_count)
+        self._key = (permutation_seed & 0xFFFFFFFF, permutation_seed >> 32)
+        rows = np.arange(self.row_count, dtype=np.uint64)
+        self.orders = np.empty((ORDERED_PASSES, self.row_count), dtype=np.int32)
+        self.orders[0] = rows
+        for number in range(1, ORDERED_PASSES):
+            words = self._words(number, self.row_count).astype(np.uint64)
+            self.orders[number] = np.sort(words << np.uint64(32) | rows) & np.uint64(0xFFFFFFFF)
+        self.ranks = np.empty_like(self.orders)
+        np.put_along_axis(self.ranks, self.orders, rows.astype(np.int32)[None, :], axis=1)
+        self.masks = np.empty((CHECK_PASSES, self.row_count), dtype=np.uint8)
+        for check in range(CHECK_PASSES):
+            words = self._words(ORDERED_PASSES + check, -(-self.row_count // 32)).astype("<u4")
+            self.masks[check] = np.unpackbits(words.view(np.uint8), count=self.row_count, bitorder="little")
+        self.first_counts = self.masks.sum(axis=1, dtype=np.int64)
+
+    def _words(self, number: int, count: int) -> U32:
+        """Return the first `count` Philox words of pass `number`, uint32."""
+        counters = np.arange(-(-count // 4), dtype=np.uint64)
+        return np.stack(philox4x32(counters, number, 0, STREAM, *self._key), axis=1).reshape(-1)[:count]
+
+    @property
+    def position_count(self) -> int:
+        """Return M L: n and less than M positions that hold no bit."""
+        return self.frame_count * self.row_count
+
+    def rows(self, bits: Bits) -> Bits:
+        """Return the bits by frame, uint8[M, L], contiguous; rows without a bit hold 0."""
+        padded = np.zeros(self.position_count, dtype=np.uint8)
+        padded[: self.bit_count] = bits
+        return np.ascontiguousarray(padded.reshape(self.row_count, self.frame_count).T)
+
+    def bits(self, rows: Bits) -> Bits:
+        """Return uint8[n] from uint8[M, L]: what `rows` undoes."""
+        return np.ascontiguousarray(rows.T).reshape(-1)[: self.bit_count]
+
+    def ordered(self, rows: Bits) -> Bits:
+        """Return the bits in the order of each ordered pass, uint8[ORDERED_PASSES, M L]."""
+        result = np.empty((ORDERED_PASSES, self.frame_count, self.row_count), dtype=np.uint8)
+        for number in range(ORDERED_PASSES):
+            np.take(rows, self.orders[number], axis=1, out=result[number])
+        return result.reshape(ORDERED_PASSES, -1)
+
+    def check_order(self, check: int) -> I64:
+        """Return the rows in the order of a check pass, int64[L]."""
+        mask = self.masks[check]
+        return np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0)])
+
+    def check_parities(self, rows: Bits, passes: Bits, starts: I64, lengths: I64) -> Bits:
+        """Return the parities of ranges of check passes, uint8[k].
+
+        Args:
+            rows: uint8[M, L].
+            passes: Numbers of check passes, >= ORDERED_PASSES. uint8[k].
+            starts, lengths: int64[k]; each range lies in one frame.
+        """
+        result = np.empty(len(passes), dtype=np.uint8)
+        frames, offsets = np.divmod(starts, self.row_count)
+        checks = passes.astype(np.int64) - ORDERED_PASSES
+        is_half = (offsets == 0) & (lengths == self.first_counts[checks])
+        for check in np.unique(checks[is_half]):  # the usual case, a whole half in many frames, needs no gather
+            chosen = np.flatnonzero(is_half & (checks == check))
+            result[chosen] = parity(rows[frames[chosen]] & self.masks[check], axis=1)
+        for index in np.flatnonzero(~is_half):
+            span = slice(offsets[index], offsets[index] + lengths[index])
+            result[index] = parity(rows[frames[index], self.check_order(checks[index])[span]])
+        return result

@@ -1,0 +1,219 @@
+"""node.qkd.sifting: from reported clicks to sifted blocks, at either end. Pure.
+
+Both ends feed the same matched events in the same order to a BlockAssembler and get the same blocks, whatever the
+parts. A part counts as soon as it was answered; the block under assembly ends with its session.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from node.qkd.bits import Bits, checked
+from qnetem.runtime.errors import BadInputError
+
+__all__ = [
+    "BlockAssembler",
+    "MatchedEvents",
+    "RawBlock",
+    "ReceiverSift",
+    "TransmitterSift",
+    "sift_receiver",
+    "sift_transmitter",
+]
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MatchedEvents:
+    """Clicks with equal bases, in the order of the reports.
+
+    Attributes:
+        bases: 0 for Z, 1 for X. `intensities`: index into the table. `bits`: this end's. Each uint8[k].
+        x_errors: 1 where the two ends' X bits differ; zeros at the transmitter, which does not know. uint8[k].
+    """
+
+    bases: U8
+    intensities: U8
+    bits: Bits = field(repr=False)
+    x_errors: U8
+
+    def __len__(self) -> int:
+        return len(self.bases)
+
+
+@dataclass(frozen=True)
+class TransmitterSift:
+    """The transmitter's answer to a part, and what it keeps: `matches` uint8[n], `disclosed` bits, `events`."""
+
+    matches: Bits
+    disclosed: Bits = field(repr=False)
+    events: MatchedEvents
+
+    @property
+    def z_count(self) -> int:
+        """Return how many sifted Z bits the part gave."""
+        return int((self.events.bases == 0).sum())
+
+
+@dataclass(frozen=True)
+class ReceiverSift:
+    """What the receiver makes of an answer: `events`, and per basis (Z, X) how many bits were compared and differed."""
+
+    events: MatchedEvents
+    compared_counts: tuple[int, int]
+    error_counts: tuple[int, int]
+
+    @property
+    def z_count(self) -> int:
+        """Return how many sifted Z bits the part gave."""
+        return int((self.events.bases == 0).sum())
+
+
+def sift_transmitter(bases: U8, intensities: U8, bits: Bits, receiver_bases: Bits, *, is_test: bool) -> TransmitterSift:
+    """Return the answer to a part of a train.
+
+    Args:
+        bases, intensities, bits: The transmitter's choices at the reported clicks. Each uint8[n].
+        receiver_bases: As reported. uint8[n].
+        is_test: All bits with equal bases are disclosed, not only those in X.
+
+    Raises:
+        BadInputError: `receiver_bases` are not n bits.
+    """
+    receiver_bases = checked(receiver_bases, "bases of a sift report", len(bases))
+    is_match = bases == receiver_bases
+    events = MatchedEvents(
+        bases[is_match], intensities[is_match], bits[is_match], np.zeros(int(is_match.sum()), dtype=np.uint8)
+    )
+    disclosed = events.bits if is_test else events.bits[events.bases == 1]
+    return TransmitterSift(is_match.astype(np.uint8), disclosed, events)
+
+
+def sift_receiver(
+    bases: U8, bits: Bits, matches: Bits, intensities: Bits, disclosed: Bits, *, is_test: bool
+) -> ReceiverSift:
+    """Return what an answer makes of a reported part.
+
+    Args:
+        bases, bits: The receiver's own for the part. Each uint8[n].
+        matches, intensities, disclosed: As SiftAnswer: uint8[n], uint8[n], uint8[k].
+        is_test: `disclosed` covers all clicks with equal bases, not only those in X.
+
+    Raises:
+        BadInputError: The answer does not fit the report.
+    """
+    is_match = checked(matches, "matches of a sift answer", len(bases)) == 1
+    if len(intensities) != len(bases):
+        raise BadInputError(f"a sift answer has {len(intensities)} intensities for {len(bases)} clicks")
+    matched_bases, matched_bits = bases[is_match], bits[is_match]
+    is_compared = np.ones(len(matched_bases), dtype=np.bool_) if is_test else matched_bases == 1
+    differs = np.zeros(len(matched_bases), dtype=np.uint8)
+    differs[is_compared] = matched_bits[is_compared] ^ checked(
+        disclosed, "disclosed bits of a sift answer", int(is_compared.sum())
+    )
+    is_x = matched_bases == 1
+    events = MatchedEvents(matched_bases, intensities[is_match], matched_bits, differs * is_x)
+    compared = (int((is_compared & ~is_x).sum()), int(is_x.sum()))
+    return ReceiverSift(events, compared, (int(differs[~is_x].sum()), int(differs[is_x].sum())))
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """A block whose sifting is complete.
+
+    Attributes:
+        number: From 0 in its session.
+        z_bits, z_intensities: The key bits and their intensities. Each uint8[sifted].
+        z_counts, x_counts, x_error_counts: Per intensity; the errors are known to the receiver alone. Each int64[k].
+    """
+
+    number: int
+    z_bits: Bits = field(repr=False)
+    z_intensities: U8 = field(repr=False)
+    z_counts: I64
+    x_counts: I64
+    x_error_counts: I64
+
+
+class BlockAssembler:
+    """Cuts the matched events of a session into blocks.
+
+    A block ends with the very Z bit that completes its size. X events before that bit belong to it.
+    """
+
+    def __init__(self, ramp_bits: Sequence[int], intensity_count: int) -> None:
+        """Take the sizes of the first block, the second, ...; the last one stays.
+
+        Raises:
+            BadInputError: There is no size, or one below 1, or no intensity.
+        """
+        if not ramp_bits or min(ramp_bits) < 1 or intensity_count < 1:
+            raise BadInputError(f"block ramp {list(ramp_bits)} with {intensity_count} intensities")
+        self._ramp_bits = tuple(ramp_bits)
+        self._intensity_count = intensity_count
+        self._number = 0
+        self._parts: list[MatchedEvents] = []
+        self._z_count = 0
+
+    @property
+    def pending_bits(self) -> int:
+        """Return how many sifted bits wait for their block to fill."""
+        return self._z_count
+
+    @property
+    def block_bits(self) -> int:
+        """Return the size of the block under assembly."""
+        return self._ramp_bits[min(self._number, len(self._ramp_bits) - 1)]
+
+    def add(self, events: MatchedEvents) -> list[RawBlock]:
+        """Add a part's events; return the blocks that they complete.
+
+        Raises:
+            BadInputError: An intensity is not in the table.
+        """
+        if len(events) and int(events.intensities.max()) >= self._intensity_count:
+            raise BadInputError(f"intensity {int(events.intensities.max())} of {self._intensity_count}")
+        z_positions = np.flatnonzero(events.bases == 0)
+        blocks = []
+        start = used = 0
+        while len(z_positions) - used >= (missing := self.block_bits - self._z_count):
+            used += missing
+            end = int(z_positions[used - 1]) + 1
+            self._parts.append(_span(events, start, end))
+            blocks.append(self._finished())
+            start = end
+        self._parts.append(_span(events, start, len(events)))
+        self._z_count += len(z_positions) - used
+        return blocks
+
+    def _finished(self) -> RawBlock:
+        bases, intensities, bits, x_errors = (
+            np.concatenate([getattr(part, name) for part in self._parts])
+            for name in ("bases", "intensities", "bits", "x_errors")
+        )
+        is_z = bases == 0
+        block = RawBlock(
+            self._number,
+            bits[is_z],
+            intensities[is_z],
+            self._counts(intensities[is_z]),
+            self._counts(intensities[~is_z]),
+            self._counts(intensities[(x_errors == 1) & ~is_z]),
+        )
+        self._parts, self._z_count = [], 0
+        self._number += 1
+        return block
+
+    def _counts(self, intensities: U8) -> I64:
+        return np.bincount(intensities, minlength=self._intensity_count).astype(np.int64)
+
+
+def _span(events: MatchedEvents, start: int, end: int) -> MatchedEvents:
+    # copies, so that a long part is not held for the sake of its last events
+    return MatchedEvents(
+        *(getattr(events, name)[start:end].copy() for name in ("bases", "intensities", "bits", "x_errors"))
+    )
