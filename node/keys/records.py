@@ -1,9 +1,10 @@
 """node.keys.records: blocks, pieces, keys and pools as values, and who owns which half of a block. Pure."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from node.keys.secret import SecretBytes
 from qnetem.runtime.errors import ConflictError, DeniedError, NotFoundError, StorageError, UnavailableError
@@ -27,7 +28,15 @@ __all__ = [
     "SweepCounts",
     "UnknownBlockError",
     "UnusableBlocksError",
+    "is_key_id",
 ]
+
+_KEY_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def is_key_id(text: str) -> bool:
+    """Return whether the text is a UUID as key ids are written: hexadecimal in lower case, with hyphens."""
+    return _KEY_ID.fullmatch(text) is not None
 
 
 class BlockRole(StrEnum):

@@ -1,0 +1,234 @@
+"""node.keys.exchange: giving keys, as the master's KME: reserve here, assign at the slave's KME, hand out. Edge: gRPC.
+
+A key is handed to its master only after every slave's KME holds it durably. When an assignment fails, its keys are
+voided and their bits burned; the void is durable before anyone is told, and is sent to the peer until it is confirmed.
+While one is unconfirmed, nothing new is reserved with that peer: an outage burns what was under way, and nothing more.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from node.keys.directory import Directory
+from node.keys.exchange_servicer import key_assignments
+from node.keys.records import Assignment, BlockPendingError, IssuedKey
+from node.keys.store import KeyStore
+from qnetem.runtime import rpc
+from qnetem.runtime.errors import ConflictError, DeadlineError, QnetemError, StorageError, UnavailableError
+from qnetem.runtime.log import get_logger
+from qnetem.v1 import key_exchange_pb2 as pb
+from qnetem.v1 import key_exchange_pb2_grpc as pb_grpc
+
+__all__ = ["ExchangeTimes", "KeyExchange", "NoRouteError"]
+
+_VOIDS_PER_CALL: Final = 512
+_CONFLICT_ROUNDS: Final = 3
+_log = get_logger("node.keys")
+
+
+class NoRouteError(UnavailableError):
+    """No way to the KMEs of the slaves now; nothing was taken."""
+
+    reason = "NO_ROUTE"
+    is_definite = True
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeTimes:
+    """Wall seconds. total_s: to have a request assigned. call_s: one call. connect_s: to wait for a lost connection."""
+
+    total_s: float = 3.0
+    call_s: float = 1.0
+    connect_s: float = 0.5
+    retry_s: float = 0.05
+    sweep_s: float = 5.0
+
+
+class KeyExchange:
+    """Issues keys to masters attached to this KME."""
+
+    def __init__(
+        self,
+        store: KeyStore,
+        directory: Directory,
+        channel: Callable[[str], grpc.aio.Channel | None],
+        times: ExchangeTimes = ExchangeTimes(),
+    ) -> None:
+        """Give from `store`.
+
+        Args:
+            store: Where the blocks are.
+            directory: Who is where.
+            channel: The channel to a neighbour's peer listener; None while there is none.
+            times: Deadlines and pauses.
+        """
+        self._store = store
+        self._directory = directory
+        self._channel = channel
+        self._times = times
+        # peers with unconfirmed voids, None before the store was asked; and how often there was a new one
+        self._unconfirmed: set[str] | None = None
+        self._voids_count = 0
+        self._wake = asyncio.Event()
+
+    async def issue(
+        self, master_sae_id: str, slave_saes: Sequence[str], number: int, size_bits: int
+    ) -> list[IssuedKey]:
+        """Return `number` new keys for the master, which all the slaves' KMEs hold for them by then.
+
+        Args:
+            master_sae_id: Attached to this KME.
+            slave_saes: Known SAEs, each once.
+            number: At least 1.
+            size_bits: Of each key; a multiple of 8.
+
+        Raises:
+            PoolExhaustedError: Less is there than asked for.
+            NoRouteError: A slave's KME is no neighbour or cannot be reached, or there are several.
+            UnavailableError: The slave's KME did not take the keys; they are voided.
+            StorageError: The store cannot be written.
+        """
+        local = [sae for sae in slave_saes if self._directory.is_attached(sae)]
+        remote = [sae for sae in slave_saes if not self._directory.is_attached(sae)]
+        peers = self._directory.remote_nodes(remote)
+        if not peers:
+            reserved = await self._store.reserve(master_sae_id, local, "", number, size_bits)
+            return await self._store.deliver([key.key_id for key in reserved])
+        if len(peers) > 1 or peers[0] not in self._directory.neighbours:
+            raise NoRouteError(f"no route to KME {', '.join(peers)}: stored 0 keys, asked {number}")
+        deadline_s = time.monotonic() + self._times.total_s
+        conflicts_count = 0
+        while True:
+            stub = await self._ready_stub(peers[0])
+            await self._flush_if_unconfirmed(peers[0], stub)
+            reserved = await self._store.reserve(master_sae_id, local, peers[0], number, size_bits)
+            key_ids = [key.key_id for key in reserved]
+            request = pb.AssignKeysRequest(
+                master_sae_id=master_sae_id, slave_sae_ids=remote, keys=key_assignments(reserved)
+            )
+            try:
+                response = await self._assign(stub, request, deadline_s)
+            except ConflictError as error:
+                await self._void(peers[0], key_ids, error)
+                conflicts_count += 1
+                if conflicts_count == _CONFLICT_ROUNDS:
+                    raise UnavailableError(f"KME {peers[0]} refuses the assignment: {error}") from error
+                continue
+            except QnetemError as error:
+                await self._void(peers[0], key_ids, error)
+                raise UnavailableError(f"KME {peers[0]} did not take the keys ({error.reason})") from error
+            if not response.unusable_block_ids:
+                return await self._store.deliver(key_ids)
+            named = {piece.block_id for key in reserved for piece in key.pieces}
+            for block_id in named.intersection(response.unusable_block_ids):
+                _log.error("keys.block.quarantined", peer_node=peers[0], block_id=block_id)
+                await self._store.quarantine(block_id)
+            await self._void(peers[0], key_ids, None)
+            if time.monotonic() > deadline_s:
+                raise UnavailableError(f"KME {peers[0]} does not hold the blocks that it should")
+
+    async def run(self) -> None:
+        """Sweep the store and bring voids to their peers, until cancelled. One such task per KME."""
+        pause_s = self._times.retry_s
+        while True:
+            self._wake.clear()
+            try:
+                swept = await self._store.sweep()
+                if swept.expired_count or swept.given_up_count:
+                    _log.warning("keys.swept", expired_count=swept.expired_count, given_up_count=swept.given_up_count)
+                left = False
+                for peer_node in sorted(await self._with_unconfirmed()):
+                    left = not await self._try_flush(peer_node) or left
+            except StorageError as error:
+                _log.error("keys.store.failed", detail=str(error))
+                left = True
+            pause_s = min(2 * pause_s, self._times.sweep_s) if left else self._times.retry_s
+            await self._pause(pause_s * random.uniform(0.5, 1.0) if left else self._times.sweep_s)
+
+    async def _pause(self, pause_s: float) -> None:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _ready_stub(self, peer_node: str) -> pb_grpc.KeyExchangeServiceAsyncStub:
+        """Return a stub on a channel that is connected now: with none, no bit need be risked."""
+        channel = self._channel(peer_node)
+        if channel is None:
+            raise NoRouteError(f"no route to KME {peer_node}: no connection")
+        try:
+            async with asyncio.timeout(self._times.connect_s):
+                while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                    await channel.wait_for_state_change(state)
+        except TimeoutError:
+            raise NoRouteError(f"no route to KME {peer_node}: it cannot be reached") from None
+        return pb_grpc.KeyExchangeServiceStub(channel)
+
+    async def _assign(
+        self, stub: pb_grpc.KeyExchangeServiceAsyncStub, request: pb.AssignKeysRequest, deadline_s: float
+    ) -> pb.AssignKeysResponse:
+        """Send the same assignment until it is answered or the deadline is near. A refusal after doubt is doubt."""
+        doubt: QnetemError | None = None
+        while True:
+            left_s = deadline_s - time.monotonic()
+            try:
+                return await rpc.call(stub.AssignKeys, request, timeout_s=max(0.05, min(self._times.call_s, left_s)))
+            except (UnavailableError, DeadlineError) as error:
+                if not isinstance(error, BlockPendingError):
+                    doubt = error
+                if time.monotonic() + self._times.retry_s > deadline_s:
+                    raise doubt or error from None
+            except QnetemError as error:
+                raise doubt or error from None
+            await asyncio.sleep(self._times.retry_s * random.uniform(0.5, 1.5))
+
+    async def _void(self, peer_node: str, key_ids: Sequence[str], cause: QnetemError | None) -> None:
+        reason = cause.reason if cause is not None else "UNUSABLE_BLOCKS"
+        _log.warning("keys.assignment.failed", peer_node=peer_node, keys_count=len(key_ids), reason=reason)
+        await self._store.void(key_ids)
+        (await self._with_unconfirmed()).add(peer_node)
+        self._voids_count += 1
+        self._wake.set()
+
+    async def _with_unconfirmed(self) -> set[str]:
+        if self._unconfirmed is None:
+            found = await self._store.pending_peers()
+            self._unconfirmed = set(found) | (self._unconfirmed or set())  # another may have asked meanwhile
+        return self._unconfirmed
+
+    async def _flush_if_unconfirmed(self, peer_node: str, stub: pb_grpc.KeyExchangeServiceAsyncStub) -> None:
+        if peer_node in await self._with_unconfirmed():
+            try:
+                await self._flush(peer_node, stub)
+            except QnetemError as error:
+                raise NoRouteError(f"no route to KME {peer_node}: it does not answer ({error.reason})") from error
+
+    async def _try_flush(self, peer_node: str) -> bool:
+        try:
+            await self._flush(peer_node, await self._ready_stub(peer_node))
+        except StorageError:
+            raise
+        except QnetemError as error:
+            _log.warning("keys.void.unconfirmed", peer_node=peer_node, reason=error.reason)
+            return False
+        return True
+
+    async def _flush(self, peer_node: str, stub: pb_grpc.KeyExchangeServiceAsyncStub) -> None:
+        """Bring every void to the peer and note its confirmation."""
+        while True:
+            seen_count = self._voids_count
+            voids: list[Assignment] = await self._store.pending_voids(peer_node, _VOIDS_PER_CALL)
+            if not voids:
+                if seen_count == self._voids_count:  # else one was added while the store answered
+                    (await self._with_unconfirmed()).discard(peer_node)
+                return
+            request = pb.VoidKeysRequest(keys=key_assignments(voids))
+            await rpc.call(stub.VoidKeys, request, timeout_s=self._times.call_s)
+            await self._store.confirm_voids([void.key_id for void in voids])

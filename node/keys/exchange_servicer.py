@@ -1,0 +1,95 @@
+"""node.keys.exchange_servicer: what a KME does for the KMEs of neighbouring nodes. Edge: gRPC."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from node.keys.directory import Directory
+from node.keys.records import Assignment, Piece, UnusableBlocksError, is_key_id
+from node.keys.store import KeyStore
+from qnetem.runtime import rpc
+from qnetem.runtime.errors import BadInputError, DeniedError
+from qnetem.runtime.log import get_logger
+from qnetem.v1 import key_exchange_pb2 as pb
+from qnetem.v1 import key_exchange_pb2_grpc as pb_grpc
+
+__all__ = ["KeyExchangeServicer", "assignments_of", "key_assignments"]
+
+_MAX_KEYS: Final = 1024
+_MAX_PIECES: Final = 1024
+_log = get_logger("node.keys")
+
+
+class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
+    """Holds and voids keys that masters at neighbouring nodes give."""
+
+    def __init__(self, store: KeyStore, directory: Directory) -> None:
+        """Serve from `store`."""
+        self._store = store
+        self._directory = directory
+
+    async def AssignKeys(self, request: pb.AssignKeysRequest, context: Any) -> pb.AssignKeysResponse:
+        """Hold the keys of the request durably, all or none; see the .proto."""
+        peer_node = self._peer(context)
+        master, slaves = request.master_sae_id, list(request.slave_sae_ids)
+        if self._directory.places.get(master) != peer_node:
+            raise DeniedError(f"SAE {master!r} is not attached to {peer_node}")
+        if not slaves or len(set(slaves)) != len(slaves):
+            raise BadInputError("slave_sae_ids is empty or names an SAE twice")
+        for slave in slaves:
+            if not self._directory.is_attached(slave):
+                raise BadInputError(f"SAE {slave!r} is not attached to {self._directory.own_node}")
+        assignments = assignments_of(request.keys)
+        try:
+            await self._store.assign(peer_node, master, slaves, assignments)
+        except UnusableBlocksError as error:
+            _log.warning("keys.assignment.unusable", peer_node=peer_node, block_ids=list(error.block_ids))
+            return pb.AssignKeysResponse(unusable_block_ids=error.block_ids)
+        return pb.AssignKeysResponse()
+
+    async def VoidKeys(self, request: pb.VoidKeysRequest, context: Any) -> pb.VoidKeysResponse:
+        """Void the keys of the request durably, known or not; see the .proto."""
+        peer_node = self._peer(context)
+        await self._store.void_assigned(peer_node, assignments_of(request.keys))
+        _log.info("keys.assignment.voided", peer_node=peer_node, keys_count=len(request.keys))
+        return pb.VoidKeysResponse()
+
+    def _peer(self, context: Any) -> str:
+        uri = rpc.caller_uri(context)
+        name = self._directory.name_of(uri, "node")
+        if name is None or name not in self._directory.neighbours:
+            raise DeniedError(f"{uri} is no neighbour of {self._directory.own_node}")
+        return name
+
+
+def assignments_of(keys: Iterable[pb.KeyAssignment]) -> list[Assignment]:
+    """Return assignments from the wire.
+
+    Raises:
+        BadInputError: None, too many, a malformed id, no pieces or too many.
+    """
+    assignments = [
+        Assignment(key.key_id, tuple(Piece(p.block_id, p.offset_bits, p.length_bits) for p in key.pieces))
+        for key in keys
+    ]
+    if not 1 <= len(assignments) <= _MAX_KEYS:
+        raise BadInputError(f"{len(assignments)} keys, not 1 to {_MAX_KEYS}")
+    for assignment in assignments:
+        if not is_key_id(assignment.key_id):
+            raise BadInputError("a key_id is not a UUID in lower case")
+        if not 1 <= len(assignment.pieces) <= _MAX_PIECES:
+            raise BadInputError(f"key {assignment.key_id}: {len(assignment.pieces)} pieces, not 1 to {_MAX_PIECES}")
+    return assignments
+
+
+def key_assignments(assignments: Iterable[Assignment]) -> list[pb.KeyAssignment]:
+    """Return assignments for the wire."""
+    return [
+        pb.KeyAssignment(
+            key_id=assignment.key_id,
+            pieces=[
+                pb.KeyPiece(block_id=p.block_id, offset_bits=p.offset_bits, length_bits=p.length_bits)
+                for p in assignment.pieces
+            ],
+        )
+        for assignment in assignments
+    ]
