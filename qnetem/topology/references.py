@@ -1,0 +1,117 @@
+"""qnetem.topology.references: names in a topology that point to other names. Pure.
+
+Works on the file as it was read, whatever else is wrong with it, so that one run reports everything.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from qnetem.topology.errors import Path, Problem
+from qnetem.topology.markers import Marked, locate
+from qnetem.topology.words import LABEL_PATTERN, did_you_mean, shown
+
+__all__ = ["LINK_ID_CHARS", "reference_problems"]
+
+# A link's quantum channel is a process "qc-<link id>", and that is a DNS label too.
+LINK_ID_CHARS: Final = 60
+_LABEL: Final = re.compile(LABEL_PATTERN.rstrip("$") + r"\Z")
+# Names of the testbed's own processes, beside which nodes are listed.
+_RESERVED: Final = re.compile(r"(?:cc|broker|supervisor|zygote|(?:qc|cc)-.*)\Z")
+
+
+def reference_problems(data: Any, tree: Marked) -> Iterator[Problem]:
+    """Yield every name that points nowhere, is taken, or is used twice."""
+    topology = _mapping(data).get("topology")
+    topology = _mapping(topology)
+    nodes = _mapping(topology.get("nodes"))
+    for name in nodes:
+        if _RESERVED.match(name):
+            path: Path = ("topology", "nodes", name)
+            place = locate(tree, path, is_key=True)
+            yield Problem(*place, f"{shown(name)} is the name of one of the testbed's own processes", path[:-1])
+    yield from _links(topology.get("links"), list(nodes), tree)
+    for sae, body in _mapping(topology.get("saes")).items():
+        home = _name(_mapping(body).get("node"))
+        if home is not None and home not in nodes:
+            path = ("topology", "saes", sae, "node")
+            yield Problem(*locate(tree, path), f"node: {_no_node(home, list(nodes))}", path[:-1])
+
+
+def _links(links: Any, nodes: list[str], tree: Marked) -> Iterator[Problem]:
+    taken: dict[str, int] = {}
+    pairs: dict[frozenset[str], int] = {}
+    for index, link in enumerate(links if isinstance(links, list) else []):
+        path: Path = ("topology", "links", index)
+        block = _mapping(link)
+        given = block.get("endpoints")
+        ends = [_name(end) for end in given] if isinstance(given, list) and len(given) == 2 else []
+        for side, end in enumerate(ends):
+            if end is not None and end not in nodes:
+                where = (*path, "endpoints", side)
+                yield Problem(*locate(tree, where), f"endpoints[{side}]: {_no_node(end, nodes)}", path)
+        known = [end for end in ends if end is not None]
+        if len(known) != 2:
+            continue
+        first, second = known
+        if first == second:
+            text = f"endpoints: a link needs two different nodes, not {shown(first)} twice"
+            yield Problem(*locate(tree, (*path, "endpoints", 1)), text, path)
+            continue
+        transmitter = _name(block.get("transmitter"))
+        if transmitter is not None and transmitter not in known:
+            text = f"transmitter: {shown(transmitter)} is no end of this link ({first} or {second})"
+            yield Problem(*locate(tree, (*path, "transmitter")), text, path)
+        name = _name(block.get("name"))
+        if "name" in block and block["name"] is not None and name is None:
+            continue  # not a label: reported as such
+        yield from _identity(name, (first, second), path, tree, taken, pairs)
+
+
+def _identity(
+    name: str | None,
+    ends: tuple[str, str],
+    path: Path,
+    tree: Marked,
+    taken: dict[str, int],
+    pairs: dict[frozenset[str], int],
+) -> Iterator[Problem]:
+    """Yield what is wrong with a link's id, given those before it."""
+    link_id = name or "-".join(ends)
+    place = locate(tree, (*path, "name") if name else path)
+    index = path[-1]
+    assert isinstance(index, int)
+    if len(link_id) > LINK_ID_CHARS:
+        hint = "" if name else "; give it a name"
+        yield Problem(
+            *place, f"link id {shown(link_id)} has {len(link_id)} characters (at most {LINK_ID_CHARS}{hint})", path
+        )
+    elif name is None and frozenset(ends) in pairs:
+        where = _where(tree, pairs[frozenset(ends)])
+        yield Problem(
+            *place, f"a second link between {ends[0]} and {ends[1]} needs a name (the first is {where})", path
+        )
+    elif link_id in taken:
+        where = _where(tree, taken[link_id])
+        yield Problem(*place, f"link {shown(link_id)} is there already, {where} (give this one another name)", path)
+    taken.setdefault(link_id, index)
+    pairs.setdefault(frozenset(ends), index)
+
+
+def _where(tree: Marked, index: int) -> str:
+    line, _ = locate(tree, ("topology", "links", index))
+    return f"in line {line}" if line else f"links[{index}]"
+
+
+def _no_node(name: str, nodes: list[str]) -> str:
+    return f"there is no node {shown(name)}{did_you_mean(name, nodes[:20], 'nodes')}"
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _name(value: Any) -> str | None:
+    """Return a value that is a DNS label as one; None for all others, which are reported elsewhere."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return text if isinstance(text, str) and _LABEL.match(text) else None

@@ -1,0 +1,248 @@
+"""qnetem.topology.schema: the shape of a topology file as pydantic models. Pure.
+
+Importing this imports pydantic (0.1 s): only the reader does, when it reads.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
+
+from qnetem.topology import fields
+from qnetem.topology.profiles import PROFILES
+from qnetem.topology.units import Quantity
+from qnetem.topology.words import LABEL_PATTERN, did_you_mean, label, shown
+
+__all__ = ["Block", "DefaultsBlock", "File", "LinkBlock"]
+
+
+class Block(BaseModel):
+    """A mapping of the file. Unknown keys are refused, nothing is coerced; `key:` with nothing behind it is empty."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    def given(self) -> dict[str, Any]:
+        """Return what the file gives, by key."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key in self.model_fields_set}
+
+
+def _profile(value: object) -> str:
+    if isinstance(value, str) and value in PROFILES:
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"expected the name of a profile, got {shown(value)}")
+    raise ValueError(f"there is no profile {shown(value)}{did_you_mean(value, PROFILES)}")
+
+
+def _address(value: object) -> str:
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    is_host = host.isprintable() and host.strip() == host != "" and " " not in host
+    if not (is_host and port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535):
+        raise ValueError(f"expected host:port, got {shown(value)}")
+    return f"{host}:{port}"
+
+
+def _quantity(quantity: Quantity) -> Any:
+    return Annotated[float, PlainValidator(quantity.parse), WithJsonSchema(quantity.schema())]
+
+
+Label = Annotated[str, PlainValidator(label), WithJsonSchema({"type": "string", "pattern": LABEL_PATTERN})]
+ProfileName = Annotated[str, PlainValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
+Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$"})]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Placement = Literal["link", "group", "one"]
+
+
+def _link_part(name: str, doc: str, table: tuple[fields.Field, ...], base: type[Block]) -> Any:
+    """Return the model of one block of a link, made from its table of fields."""
+    members: dict[str, Any] = {}
+    for each in table:
+        kind: Any = _quantity(each.quantity)
+        if each.is_list:
+            kind = Annotated[list[kind], Field(min_length=1, max_length=16), AfterValidator(each.checked)]
+        members[each.key] = (kind, Field(default=None, description=f"{each.doc} Range: {each.quantity.range_text}."))
+    model = create_model(name, __base__=base, **members)
+    model.__doc__ = doc
+    return model
+
+
+class _BothBases(Block):
+    p_z: Annotated[float, PlainValidator(fields.CHOICE.parse), WithJsonSchema(fields.CHOICE.schema())] = Field(
+        default=0.0, description="Short for the same transmitter_p_z and receiver_p_z."
+    )
+
+    @model_validator(mode="after")
+    def _once(self) -> "_BothBases":
+        both = sorted(self.model_fields_set & {"transmitter_p_z", "receiver_p_z"})
+        if "p_z" in self.model_fields_set and both:
+            raise ValueError(f"give p_z for both ends or {both[0]} for one, not both")
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """Return what the file gives, `p_z` spelled out for the two ends."""
+        values = super().given()
+        if "p_z" in values:
+            values["transmitter_p_z"] = values["receiver_p_z"] = values.pop("p_z")
+        return values
+
+
+if TYPE_CHECKING:
+
+    class QuantumBlock(_BothBases): ...
+
+    class ClassicalBlock(Block): ...
+
+    class ProtocolBlock(Block): ...
+
+else:
+    QuantumBlock = _link_part("QuantumBlock", "The fibre and the devices at its ends.", fields.QUANTUM, _BothBases)
+    ClassicalBlock = _link_part("ClassicalBlock", "The classical twin of a link.", fields.CLASSICAL, Block)
+    ProtocolBlock = _link_part("ProtocolBlock", "How the two ends make keys.", fields.PROTOCOL, Block)
+
+
+class TimeBlock(Block):
+    """How emulated time passes."""
+
+    scale: Annotated[float, PlainValidator(fields.SCALE.parse), WithJsonSchema(fields.SCALE.schema())] = Field(
+        default=1.0, description="Emulated seconds that pass in one second of the host."
+    )
+
+
+class PortsBlock(Block):
+    """Fixed TCP ports of a node's listeners; any free port where none is given."""
+
+    peer: Port | None = Field(default=None, description="Other nodes.")
+    management: Port | None = Field(default=None, description="Operators.")
+    https: Port | None = Field(default=None, description="SAEs, over ETSI GS QKD 014.")
+    metrics: Port | None = Field(default=None, description="Prometheus.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "PortsBlock":
+        ports = [port for port in self.given().values() if port is not None]
+        twice = next((port for port in ports if ports.count(port) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two listeners cannot share port {twice}")
+        return self
+
+
+class NodeDefaultsBlock(Block):
+    """What holds for every node that does not say otherwise."""
+
+    kind: Literal["endpoint", "trusted-relay"] = Field(default="endpoint", description="What the node is for.")
+    spawn: Literal["zygote", "exec"] = Field(default="zygote", description="Forked from a warm process, or cold.")
+
+
+class NodeBlock(NodeDefaultsBlock):
+    """A network node."""
+
+    ports: PortsBlock = Field(default=PortsBlock(), description="Fixed ports of its listeners.")
+
+
+class DefaultsBlock(Block):
+    """What holds for every node and link that does not say otherwise."""
+
+    profile: ProfileName | None = Field(default=None, description="Devices of the links.")
+    quantum: QuantumBlock = Field(default=QuantumBlock(), description="Over the profile, under the link's own.")
+    classical: ClassicalBlock = Field(default=ClassicalBlock(), description="Under the link's own.")
+    protocol: ProtocolBlock = Field(default=ProtocolBlock(), description="Over the profile, under the link's own.")
+    node: NodeDefaultsBlock = Field(default=NodeDefaultsBlock(), description="Under the node's own.")
+
+
+class LinkBlock(Block):
+    """A quantum link and its classical twin."""
+
+    endpoints: Annotated[list[Label], Field(min_length=2, max_length=2)] = Field(
+        description="Two nodes; the first transmits unless `transmitter` says otherwise."
+    )
+    name: Label | None = Field(default=None, description="The link's id; its endpoints joined by a hyphen if absent.")
+    transmitter: Label | None = Field(default=None, description="The end that sends the light.")
+    profile: ProfileName | None = Field(default=None, description="Devices of this link.")
+    quantum: QuantumBlock = Field(default=QuantumBlock(), description="The fibre and the devices at its ends.")
+    classical: ClassicalBlock = Field(default=ClassicalBlock(), description="The classical twin of the link.")
+    protocol: ProtocolBlock = Field(default=ProtocolBlock(), description="How the two ends make keys.")
+
+
+class SaeBlock(Block):
+    """A client of keys."""
+
+    node: Label = Field(description="The node that serves it.")
+
+
+class TopologyBlock(Block):
+    """The network."""
+
+    defaults: DefaultsBlock = Field(default=DefaultsBlock(), description="What holds where nothing else is said.")
+    nodes: Annotated[dict[Label, NodeBlock], Field(min_length=1)] = Field(description="Network nodes by name.")
+    links: list[LinkBlock] = Field(default=[], description="Quantum links.")
+    saes: dict[Label, SaeBlock] = Field(default={}, description="Clients of keys by SAE id.")
+
+
+class ControlPlaneBlock(Block):
+    """Who controls the testbed."""
+
+    kind: Literal["none", "reference", "external"] = Field(default="none", description="The controller's kind.")
+    address: Address | None = Field(default=None, description="Where an external controller listens, host:port.")
+
+    @model_validator(mode="after")
+    def _addressed(self) -> "ControlPlaneBlock":
+        if (self.kind == "external") != (self.address is not None):
+            raise ValueError("an external control plane needs an address, and no other has one")
+        return self
+
+
+class KeysBlock(Block):
+    """What the keys are made from."""
+
+    reproducible: bool = Field(default=False, description="Keys follow the seed: for tests alone, never for secrets.")
+
+
+class QuantumChannelBlock(Block):
+    """How quantum links are laid on processes."""
+
+    placement: Placement = Field(default="link", description="A process per link, per group of links, or one.")
+
+
+class ClassicalChannelBlock(Block):
+    """How classical links are laid on processes."""
+
+    placement: Placement = Field(default="one", description="A process per link, per group of links, or one.")
+
+
+class TelemetryBlock(Block):
+    """Where metrics and events go."""
+
+    broker: Literal["embedded", "none"] = Field(
+        default="embedded", description="The testbed's own MQTT broker, or none."
+    )
+
+
+class File(Block):
+    """A topology file of qnetem."""
+
+    apiVersion: Literal["qnetem/v1"] = Field(description="The version of this format.")  # noqa: N815 (the file's key)
+    name: Label = Field(description="The testbed's name.")
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = Field(default=0, description="Seed of loss, noise and jitter.")
+    time: TimeBlock = Field(default=TimeBlock(), description="How emulated time passes.")
+    topology: TopologyBlock = Field(description="The network.")
+    control_plane: ControlPlaneBlock = Field(default=ControlPlaneBlock(), description="Who controls the testbed.")
+    keys: KeysBlock = Field(default=KeysBlock(), description="What the keys are made from.")
+    quantum_channel: QuantumChannelBlock = Field(
+        default=QuantumChannelBlock(), description="How quantum links are laid on processes."
+    )
+    classical_channel: ClassicalChannelBlock = Field(
+        default=ClassicalChannelBlock(), description="How classical links are laid on processes."
+    )
+    telemetry: TelemetryBlock = Field(default=TelemetryBlock(), description="Where metrics and events go.")
