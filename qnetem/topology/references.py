@@ -9,22 +9,22 @@ from typing import Any, Final
 
 from qnetem.topology.errors import Path, Problem
 from qnetem.topology.markers import Marked, locate
-from qnetem.topology.words import LABEL_PATTERN, did_you_mean, shown
+from qnetem.topology.words import did_you_mean, label_of, shown
 
 __all__ = ["LINK_ID_CHARS", "reference_problems"]
 
 # A link's quantum channel is a process "qc-<link id>", and that is a DNS label too.
 LINK_ID_CHARS: Final = 60
-_LABEL: Final = re.compile(LABEL_PATTERN.rstrip("$") + r"\Z")
 # Names of the testbed's own processes, beside which nodes are listed.
 _RESERVED: Final = re.compile(r"(?:cc|broker|supervisor|zygote|(?:qc|cc)-.*)\Z")
 
 
 def reference_problems(data: Any, tree: Marked) -> Iterator[Problem]:
     """Yield every name that points nowhere, is taken, or is used twice."""
-    topology = _mapping(data).get("topology")
-    topology = _mapping(topology)
-    nodes = _mapping(topology.get("nodes"))
+    topology = _mapping(_mapping(data).get("topology"))
+    nodes = topology.get("nodes")
+    if not isinstance(nodes, dict):
+        return  # reported elsewhere; against no nodes at all, every name would seem unknown
     for name in nodes:
         if _RESERVED.match(name):
             path: Path = ("topology", "nodes", name)
@@ -32,7 +32,7 @@ def reference_problems(data: Any, tree: Marked) -> Iterator[Problem]:
             yield Problem(*place, f"{shown(name)} is the name of one of the testbed's own processes", path[:-1])
     yield from _links(topology.get("links"), list(nodes), tree)
     for sae, body in _mapping(topology.get("saes")).items():
-        home = _name(_mapping(body).get("node"))
+        home = label_of(_mapping(body).get("node"))
         if home is not None and home not in nodes:
             path = ("topology", "saes", sae, "node")
             yield Problem(*locate(tree, path), f"node: {_no_node(home, list(nodes))}", path[:-1])
@@ -45,7 +45,7 @@ def _links(links: Any, nodes: list[str], tree: Marked) -> Iterator[Problem]:
         path: Path = ("topology", "links", index)
         block = _mapping(link)
         given = block.get("endpoints")
-        ends = [_name(end) for end in given] if isinstance(given, list) and len(given) == 2 else []
+        ends = [label_of(end) for end in given] if isinstance(given, list) and len(given) == 2 else []
         for side, end in enumerate(ends):
             if end is not None and end not in nodes:
                 where = (*path, "endpoints", side)
@@ -58,39 +58,34 @@ def _links(links: Any, nodes: list[str], tree: Marked) -> Iterator[Problem]:
             text = f"endpoints: a link needs two different nodes, not {shown(first)} twice"
             yield Problem(*locate(tree, (*path, "endpoints", 1)), text, path)
             continue
-        transmitter = _name(block.get("transmitter"))
+        transmitter = label_of(block.get("transmitter"))
         if transmitter is not None and transmitter not in known:
             text = f"transmitter: {shown(transmitter)} is no end of this link ({first} or {second})"
             yield Problem(*locate(tree, (*path, "transmitter")), text, path)
-        name = _name(block.get("name"))
+        name = label_of(block.get("name"))
         if "name" in block and block["name"] is not None and name is None:
             continue  # not a label: reported as such
-        yield from _identity(name, (first, second), path, tree, taken, pairs)
+        yield from _identity(name, (first, second), index, tree, taken, pairs)
 
 
 def _identity(
     name: str | None,
     ends: tuple[str, str],
-    path: Path,
+    index: int,
     tree: Marked,
     taken: dict[str, int],
     pairs: dict[frozenset[str], int],
 ) -> Iterator[Problem]:
     """Yield what is wrong with a link's id, given those before it."""
     link_id = name or "-".join(ends)
+    path: Path = ("topology", "links", index)
     place = locate(tree, (*path, "name") if name else path)
-    index = path[-1]
-    assert isinstance(index, int)
     if len(link_id) > LINK_ID_CHARS:
-        hint = "" if name else "; give it a name"
-        yield Problem(
-            *place, f"link id {shown(link_id)} has {len(link_id)} characters (at most {LINK_ID_CHARS}{hint})", path
-        )
+        hint = f"at most {LINK_ID_CHARS}" + ("" if name else "; give it a name")
+        yield Problem(*place, f"link id {shown(link_id)} has {len(link_id)} characters ({hint})", path)
     elif name is None and frozenset(ends) in pairs:
-        where = _where(tree, pairs[frozenset(ends)])
-        yield Problem(
-            *place, f"a second link between {ends[0]} and {ends[1]} needs a name (the first is {where})", path
-        )
+        hint = f"the first is {_where(tree, pairs[frozenset(ends)])}"
+        yield Problem(*place, f"a second link between {ends[0]} and {ends[1]} needs a name ({hint})", path)
     elif link_id in taken:
         where = _where(tree, taken[link_id])
         yield Problem(*place, f"link {shown(link_id)} is there already, {where} (give this one another name)", path)
@@ -109,9 +104,3 @@ def _no_node(name: str, nodes: list[str]) -> str:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _name(value: Any) -> str | None:
-    """Return a value that is a DNS label as one; None for all others, which are reported elsewhere."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    return text if isinstance(text, str) and _LABEL.match(text) else None

@@ -11,7 +11,7 @@ from qnetem.topology.model import Link, Topology
 __all__ = ["as_file", "render", "to_yaml"]
 
 _WIDTH: Final = 100
-_PLAIN: Final = re.compile(r"(?!0[xo])[0-9A-Za-z][0-9A-Za-z./-]*\Z")
+_PLAIN: Final = re.compile(r"(?!0[xo])[0-9A-Za-z][0-9A-Za-z_./-]*\Z")
 _NUMBER: Final = re.compile(r"[0-9.]+(?:[eE][0-9.]*)?\Z|[0-9]{4}-[0-9]")
 # What YAML 1.1 or 1.2 reads as something other than a word.
 _NO_WORDS: Final = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n", "inf", "nan"))

@@ -1,6 +1,6 @@
-"""qnetem.topology.resolve: from what a file says to what holds: layers merged, consequences drawn, contradictions found.
+"""qnetem.topology.resolve: from what a file says to what holds. Pure.
 
-Pure. Layers of a link, each over the one before: its profile, the file's defaults, the link itself.
+Layers of a link, each over the one before: its profile, the file's defaults, the link itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,17 +26,19 @@ _FIBRE_PS_PER_KM: Final = 1.4682 / 299_792.458 * 1e12
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """Values of a link by block and key, and where each was given (the link itself for what came from elsewhere)."""
+    """Values of a link by block and key, and where those that the file gives stand in it."""
 
+    profile: str
     values: dict[str, dict[str, Any]]
     places: dict[tuple[str, str], Path]
 
 
-def _layers(link: LinkBlock, defaults: DefaultsBlock, path: Path) -> _Layers | str:
-    """Return a link's merged values; a text says what keeps them from being complete."""
+def _layers(link: LinkBlock, defaults: DefaultsBlock, path: Path) -> _Layers:
+    """Return a link's merged values. Raises ValueError when they are not complete."""
     name = link.profile or defaults.profile
     if name is None:
-        return f"the link has no profile (its own or topology.defaults.profile; known: {', '.join(PROFILES)})"
+        known = ", ".join(PROFILES)
+        raise ValueError(f"the link has no profile (its own or topology.defaults.profile; known: {known})")
     profile = PROFILES[name]
     values: dict[str, dict[str, Any]] = {"quantum": dict(profile.quantum), "protocol": dict(profile.protocol)}
     values["classical"] = {"jitter": 0, "loss": 0.0}
@@ -48,43 +50,48 @@ def _layers(link: LinkBlock, defaults: DefaultsBlock, path: Path) -> _Layers | s
                 values[part][key] = value
                 places[part, key] = (*origin, part, key)
     if "length" not in values["quantum"]:
-        return "the link has no length (its own quantum.length or that of topology.defaults)"
+        raise ValueError("the link has no length (its own quantum.length or that of topology.defaults)")
     values["protocol"].setdefault("train_blocks", profile.train_blocks(values["quantum"]["clock"]))
     values["classical"].setdefault("delay", round(values["quantum"]["length"] * _FIBRE_PS_PER_KM))
-    return _Layers(values, places)
+    return _Layers(name, values, places)
 
 
 def link_problems(link: LinkBlock, defaults: DefaultsBlock, path: Path, tree: Marked) -> Iterator[Problem]:
     """Yield what is missing from a link, and which of its values contradict each other after merging."""
-    layers = _layers(link, defaults, path)
-    if isinstance(layers, str):
-        yield Problem(*locate(tree, path), layers, path)
+    try:
+        layers = _layers(link, defaults, path)
+    except ValueError as error:
+        yield Problem(*locate(tree, path), str(error), path)
         return
-    for part, key, text in _contradictions(layers.values["quantum"], layers.values["protocol"]):
-        where = layers.places.get((part, key), path)
-        yield Problem(*locate(tree, where), f"{key}: {text}", where[:-1] if where != path else path)
+    for part, keys, text in _contradictions(layers.values["quantum"], layers.values["protocol"]):
+        where = next((layers.places[part, key] for key in keys if (part, key) in layers.places), path)
+        yield Problem(*locate(tree, where), f"{keys[0]}: {text}", where[:-1] if where != path else path)
 
 
-def _contradictions(quantum: Mapping[str, Any], protocol: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield block, key and text of each pair of values that cannot hold together."""
-    count = len(quantum["intensities"])
+def _contradictions(
+    quantum: Mapping[str, Any], protocol: Mapping[str, Any]
+) -> Iterator[tuple[str, tuple[str, str], str]]:
+    """Yield the block, the two keys and the text of each pair of values that cannot hold together."""
+    count, probs_count = len(quantum["intensities"]), len(quantum["intensity_probabilities"])
     if count != _INTENSITIES:
-        yield "quantum", "intensities", f"{PROTOCOL_NAME} needs {_INTENSITIES} intensities, got {count}"
-    elif len(quantum["intensity_probabilities"]) != count:
-        got = len(quantum["intensity_probabilities"])
-        yield "quantum", "intensity_probabilities", f"one is due for each of the {count} intensities, got {got}"
+        text = f"{PROTOCOL_NAME} needs {_INTENSITIES} of them, got {count}"
+        yield "quantum", ("intensities", "intensity_probabilities"), text
+    elif probs_count != count:
+        text = f"one is due for each of the {count} intensities, got {probs_count}"
+        yield "quantum", ("intensity_probabilities", "intensities"), text
     if quantum["dark_counts"] > quantum["clock"]:
-        dark, clock = (_rendered(fields.QUANTUM, key, quantum[key]) for key in ("dark_counts", "clock"))
-        yield "quantum", "dark_counts", f"{dark} is more than one in each period of the clock ({clock})"
+        dark, clock = (_rendered(key, quantum[key]) for key in ("dark_counts", "clock"))
+        yield "quantum", ("dark_counts", "clock"), f"{dark} is more than one in each period of the clock ({clock})"
     if quantum["afterpulse_probability"] > 0 and quantum["afterpulse_time"] == 0:
-        yield "quantum", "afterpulse_time", "must be above 0ps where afterpulse_probability is above 0"
-    if protocol["qber_degraded"] >= protocol["qber_abort"]:
-        text = f"{protocol['qber_degraded']} must be below qber_abort ({protocol['qber_abort']})"
-        yield "protocol", "qber_degraded", text
+        text = "must be above 0ps where afterpulse_probability is above 0"
+        yield "quantum", ("afterpulse_time", "afterpulse_probability"), text
+    degraded, abort = protocol["qber_degraded"], protocol["qber_abort"]
+    if degraded >= abort:
+        yield "protocol", ("qber_degraded", "qber_abort"), f"{degraded} must be below qber_abort ({abort})"
 
 
-def _rendered(table: tuple[fields.Field, ...], key: str, value: float) -> str | float:
-    return next(each for each in table if each.key == key).quantity.render(value)
+def _rendered(key: str, value: float) -> str | float:
+    return next(each for each in fields.QUANTUM if each.key == key).quantity.render(value)
 
 
 def resolved(file: File, digest: str = "") -> Topology:
@@ -117,18 +124,15 @@ def resolved(file: File, digest: str = "") -> Topology:
 
 def _link(block: LinkBlock, defaults: DefaultsBlock, path: Path) -> Link:
     layers = _layers(block, defaults, path)
-    assert isinstance(layers, _Layers)
     first, second = block.endpoints
     transmitter = block.transmitter or first
     values = layers.values
-    profile = block.profile or defaults.profile
-    assert profile is not None
     return Link(
         id=block.name or f"{first}-{second}",
         endpoints=(first, second),
         transmitter=transmitter,
         receiver=second if transmitter == first else first,
-        profile=profile,
+        profile=layers.profile,
         planned=LinkParameters(**_wire(fields.QUANTUM, values["quantum"])),
         protocol=ProtocolParameters(protocol=PROTOCOL_NAME, **_wire(fields.PROTOCOL, values["protocol"])),
         classical=ClassicalParameters(**_wire(fields.CLASSICAL, values["classical"])),

@@ -57,7 +57,7 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "known") -> s
 def label_of(value: object) -> str | None:
     """Return a value that is a DNS label as text; None for all others."""
     # A plain YAML scalar of digits is a number to YAML and a fine name to us.
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) and value < 10**63 else value
     return text if isinstance(text, str) and _LABEL.match(text) else None
 
 
@@ -71,9 +71,8 @@ def label(value: object) -> str:
     if text is not None:
         return text
     if not isinstance(value, str):
-        raise ValueError(
-            f"expected a name, got {shown(value)}{' (in quotes?)' if isinstance(value, bool | float) else ''}"
-        )
+        hint = " (put it in quotes)" if isinstance(value, bool | float) else ""
+        raise ValueError(f"expected a name, got {shown(value)}{hint}")
     if len(value) > 63:
         raise ValueError(f"{shown(value)} has {len(value)} characters (a name is a DNS label: at most 63)")
     hint = re.sub("[^a-z0-9]+", "-", value.lower()).strip("-")
