@@ -20,6 +20,7 @@ __all__ = [
     "StorageError",
     "UnavailableError",
     "error_class",
+    "first_known",
 ]
 
 
@@ -143,3 +144,12 @@ def error_class(status: str, reason: str | None) -> type[QnetemError]:
     if reason is not None and reason in QnetemError._by_reason:
         return QnetemError._by_reason[reason]
     return _FAMILIES.get(status, QnetemError)
+
+
+def first_known(error: BaseException) -> QnetemError | None:
+    """Return the first of our errors in an exception or a group of them; None when there are only others."""
+    if isinstance(error, QnetemError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((known for part in error.exceptions if (known := first_known(part)) is not None), None)
+    return None

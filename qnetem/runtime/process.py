@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from qnetem.runtime import crashpoint, identity
 from qnetem.runtime.clock import Clock
-from qnetem.runtime.errors import BadInputError, QnetemError, StorageError
+from qnetem.runtime.errors import BadInputError, QnetemError, StorageError, first_known
 from qnetem.runtime.health import Health
 from qnetem.runtime.journal import Journal
 from qnetem.runtime.log import Logger, configure, get_logger
@@ -136,7 +136,7 @@ def run(room: Room, config: process_pb2.ProcessConfig) -> int:
     try:
         asyncio.run(_serve(room, config, life))
     except Exception as error:
-        known = _known(error)
+        known = first_known(error)
         if life.was_ready or known is None:
             get_logger("runtime.process").exception("process.crashed")
             return EXIT_CRASHED
@@ -147,15 +147,6 @@ def run(room: Room, config: process_pb2.ProcessConfig) -> int:
 @dataclass
 class _Life:
     was_ready: bool = False
-
-
-def _known(error: BaseException) -> QnetemError | None:
-    """Return the first of our errors in an exception or a group of them; None when there are only others."""
-    if isinstance(error, QnetemError):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        return next((known for part in error.exceptions if (known := _known(part)) is not None), None)
-    return None
 
 
 class _Notifier:

@@ -15,7 +15,7 @@ import grpc.aio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from qnetem.runtime.errors import BadInputError, DeniedError, QnetemError, StartError, error_class
+from qnetem.runtime.errors import BadInputError, DeniedError, QnetemError, StartError, error_class, first_known
 from qnetem.runtime.log import get_logger
 from qnetem.v1 import process_pb2
 
@@ -210,9 +210,10 @@ class _Edge(grpc.aio.ServerInterceptor):
 async def _refuse(context: Any, error: Exception, path: str) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if isinstance(error, QnetemError):
-        code = grpc.StatusCode[error.status.name]
-        await context.abort(code, str(error), ((_REASON_KEY, error.reason),))
+    known = first_known(error)
+    if known is not None:
+        code = grpc.StatusCode[known.status.name]
+        await context.abort(code, str(known), ((_REASON_KEY, known.reason),))
     # the text of an unforeseen exception may hold anything: it stays in the log
     _log.exception("rpc.handler.failed", method=path)
     await context.abort(grpc.StatusCode.INTERNAL, "internal error; see the log of the process")

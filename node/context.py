@@ -1,0 +1,26 @@
+"""node.context: what the links of one node share. Wiring."""
+
+from dataclasses import dataclass
+
+from node.entropy import Entropy
+from node.keys.store import KeyStore
+from qnetem.runtime.process import Process
+
+__all__ = ["NodeContext"]
+
+
+@dataclass(frozen=True)
+class NodeContext:
+    """What a link needs of its node.
+
+    Attributes:
+        process: Clock, credentials, journal, telemetry, log.
+        store: The durable key store.
+        entropy: Where seeds come from.
+        incarnation: Never goes back within the node's state folder.
+    """
+
+    process: Process
+    store: KeyStore
+    entropy: Entropy
+    incarnation: int

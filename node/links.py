@@ -1,0 +1,208 @@
+"""node.links: the links of a node: the transmitter's end dials and begins again, the receiver's end answers. Edge."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc.aio
+from quantum_channel.client import QuantumChannelClient
+
+from node.context import NodeContext
+from node.devices.receiver import Receiver
+from node.devices.transmitter import Transmitter
+from node.link_state import LinkRecord, LinkState
+from node.qkd.emission import Emission
+from node.qkd.errors import LinkTroubleError, SessionRefusedError
+from node.qkd.session_receiver import ReceiverSession
+from node.qkd.session_transmitter import TransmitterSession
+from node.qkd.wire import Wire
+from qnetem.runtime import rpc
+from qnetem.runtime.errors import DeniedError, NotFoundError, QnetemError, StorageError, UnavailableError
+from qnetem.v1 import link_session_pb2, link_session_pb2_grpc, process_pb2
+
+__all__ = ["LinkSessionServicer", "ReceiverLink", "TransmitterLink"]
+
+_BACKOFF_S: Final = (0.05, 0.1, 0.25)
+_HELLO_S: Final = 5.0
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return the reason that a link's state carries after `error`."""
+    if isinstance(error, BaseExceptionGroup):
+        reasons = [_reason_of(part) for part in error.exceptions]
+        return next((reason for reason in reasons if reason != "peer-unreachable"), reasons[0])
+    if isinstance(error, LinkTroubleError):
+        return error.why
+    if isinstance(error, SessionRefusedError):
+        return "session-refused"
+    if isinstance(error, StorageError):
+        return "storage"
+    return "peer-unreachable" if isinstance(error, UnavailableError) else "session-failed"
+
+
+class TransmitterLink:
+    """Runs sessions, one after the other, for as long as the node lives."""
+
+    def __init__(
+        self, config: process_pb2.NodeLinkConfig, node: NodeContext, record: LinkRecord, peer: grpc.aio.Channel
+    ) -> None:
+        """Take the transmitting end of the link; `peer` leads to the receiver's peer listener."""
+        self._peer = peer
+        self._config = config
+        self._node = node
+        self._record = record
+        self._device = Transmitter(config)
+        self._counter = 0
+
+    async def run_forever(self) -> None:
+        """Dial, run a session, begin again; trouble is in the link's reason and the log."""
+        config, process = self._config, self._node.process
+        log, quantum = process.log, self._config.quantum_channel
+        attempt = 0
+        async with rpc.dial(quantum.address, process.credentials, target=quantum.target) as dialled:
+            channel = QuantumChannelClient(dialled)
+            stub = link_session_pb2_grpc.LinkSessionServiceStub(self._peer)
+            while True:
+                before = self._counter
+                try:
+                    await self._session(stub, channel)
+                except Exception as error:
+                    reason = _reason_of(error)
+                    if (LinkState.DOWN, reason) != (self._record.state, self._record.reason):
+                        log.warning("session.ended", link_id=config.link_id, reason=reason, detail=_detail(error))
+                    if not _is_expected(error):
+                        log.exception("session.failed", link_id=config.link_id)
+                    self._record.enter(LinkState.DOWN, reason)
+                attempt = 0 if self._counter > before else attempt + 1
+                await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+
+    async def _session(self, stub: Any, channel: QuantumChannelClient) -> None:
+        call = stub.Session()
+        clock = self._node.process.clock
+        wire = Wire(call.write, rpc.stream(call), link_session_pb2.SessionRequest, clock)
+        session = TransmitterSession(self._config, self._node, self._record, self._device, wire, self._counter + 1)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_writing(wire))
+                await session.greet()
+                self._counter += 1
+                tasks.create_task(session.read_forever())
+                async with channel.transmit(self._config.link_id) as stream:
+                    await Emission(session, stream).run()
+        finally:
+            call.cancel()
+
+
+async def _writing(wire: Wire[Any, Any]) -> None:
+    try:
+        await wire.write_forever()
+    except grpc.aio.AioRpcError as error:
+        raise rpc.translate(error) from None
+    except asyncio.InvalidStateError:
+        # the call is over; the reader says why
+        await asyncio.Event().wait()
+
+
+def _is_expected(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_expected(part) for part in error.exceptions)
+    return isinstance(error, QnetemError)
+
+
+def _detail(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_detail(part) for part in error.exceptions)
+    return str(error) if isinstance(error, QnetemError) else type(error).__name__
+
+
+class ReceiverLink:
+    """Answers the transmitter's sessions, one at a time: a newer one ends the older."""
+
+    def __init__(self, config: process_pb2.NodeLinkConfig, node: NodeContext, record: LinkRecord) -> None:
+        """Take the receiving end of the link."""
+        self.config = config
+        self._node = node
+        self._record = record
+        self._device = Receiver(config)
+        self._last = (0, 0)
+        self._running: asyncio.Task[Any] | None = None
+        self._is_free = asyncio.Event()
+        self._is_free.set()
+
+    async def serve(self, hello: link_session_pb2.SessionHello, requests: AsyncIterator[Any], context: Any) -> None:
+        """Serve one session.
+
+        Raises:
+            SessionRefusedError: The hello is older than the last one, or the two ends do not agree; names what differs.
+        """
+        self._check(hello)
+        async with self._only():
+            clock = self._node.process.clock
+            wire = Wire(context.write, requests, link_session_pb2.SessionResponse, clock)
+            session = ReceiverSession(self.config, self._node, self._record, self._device, wire, hello)
+            quantum = self.config.quantum_channel
+            try:
+                async with (
+                    rpc.dial(quantum.address, self._node.process.credentials, target=quantum.target) as channel,
+                    asyncio.TaskGroup() as tasks,
+                ):
+                    tasks.create_task(_writing(wire))
+                    await session.run(QuantumChannelClient(channel))
+            except BaseException as error:
+                # the transmitter may have said why before it left
+                said = self._record.reason if self._record.state is LinkState.DOWN else ""
+                reason = "peer-closed" if isinstance(error, asyncio.CancelledError) else _reason_of(error)
+                self._record.enter(LinkState.DOWN, said or reason)
+                raise
+
+    def _check(self, hello: link_session_pb2.SessionHello) -> None:
+        link_id = self.config.link_id
+        if (hello.incarnation, hello.session_counter) <= self._last:
+            raise SessionRefusedError(f"link {link_id}: session {hello.session_counter} is older than the last one")
+        for field in hello.protocol.DESCRIPTOR.fields:
+            here, there = getattr(self.config.protocol, field.name), getattr(hello.protocol, field.name)
+            if here != there:
+                raise SessionRefusedError(f"link {link_id}: {field.name} is {there} there, {here} here")
+        self._last = (hello.incarnation, hello.session_counter)
+
+    @asynccontextmanager
+    async def _only(self) -> AsyncIterator[None]:
+        """End the session before this one and wait until it has let go of the link."""
+        while self._running is not None:
+            self._running.cancel()
+            await self._is_free.wait()
+        self._running = asyncio.current_task()
+        self._is_free.clear()
+        try:
+            yield
+        finally:
+            self._running = None
+            self._is_free.set()
+
+
+class LinkSessionServicer(link_session_pb2_grpc.LinkSessionServiceServicer):
+    """Brings each session to its link."""
+
+    def __init__(self, links: Mapping[str, ReceiverLink]) -> None:
+        """Serve the receiving ends, by link id."""
+        self._links = links
+
+    # gRPC takes a handler that writes; the stubs know only one that yields
+    async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        """Serve a session of the transmitter of one link."""
+        requests = aiter(request_iterator)
+        try:
+            async with asyncio.timeout(_HELLO_S):
+                while (first := await anext(requests)).WhichOneof("event") == "heartbeat":
+                    pass
+        except (StopAsyncIteration, TimeoutError):
+            raise SessionRefusedError("a session without a hello") from None
+        if first.WhichOneof("event") != "hello":
+            raise SessionRefusedError("a session begins with a hello")
+        link = self._links.get(first.hello.link_id)
+        if link is None:
+            raise NotFoundError(f"link {first.hello.link_id}: this node is not its receiver")
+        if rpc.caller_uri(context) != link.config.peer.uri:
+            raise DeniedError(f"{rpc.caller_uri(context)} is not the transmitter of link {link.config.link_id}")
+        await link.serve(first.hello, requests, context)

@@ -1,0 +1,155 @@
+"""node.qkd.emission: the transmitter's source at work: commissioning by test trains, then train after train. Edge."""
+
+import asyncio
+from typing import Final
+
+from quantum_channel.client import TransmitStream
+
+from node.devices.schedule import TrainSchedule
+from node.link_state import LinkState
+from node.qkd.errors import LinkTroubleError
+from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, TestTally
+from node.qkd.session_transmitter import Train, TransmitterSession
+from qnetem.runtime.clock import PS_PER_S
+from qnetem.runtime.errors import QnetemError
+from qnetem.v1 import link_session_pb2
+
+__all__ = ["Emission"]
+
+# trains announced and not yet sifted: one on its way, one behind it
+_IN_FLIGHT: Final = 2
+# between two attempts to put a link into service, wall seconds
+_PROBE_S: Final = 0.5
+_IDLE_POLL_S: Final = 0.25
+# a train that was neither sifted nor refused by then is lost, wall seconds beyond its own length
+_TRAIN_LIMIT_S: Final = 15.0
+# what is in post-processing may finish when the quantum side fails, wall seconds
+_DRAIN_S: Final = 10.0
+_FROM_COMMISSIONING: Final = (NO_LIGHT, QBER, TOO_FAINT)
+
+
+class Emission:
+    """Emits trains in one session."""
+
+    def __init__(self, session: TransmitterSession, stream: TransmitStream) -> None:
+        """Emit through the open `stream` of the quantum channel."""
+        self._session = session
+        self._stream = stream
+        self._protocol = session.config.protocol
+        clock = session.node.process.clock
+        self._clock = clock
+        self._schedule = TrainSchedule(self._protocol.train_blocks, session.device.clock_hz, clock.scale)
+
+    async def run(self) -> None:
+        """Commission the link and make key until there is trouble.
+
+        Raises:
+            LinkTroubleError: The link has to leave service; says why. What was in post-processing has been finished.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch_channel())
+                tasks.create_task(self._work())
+        except* QnetemError as group:
+            error = group.exceptions[0]
+            why = error.why if isinstance(error, LinkTroubleError) else "quantum-channel-lost"
+            await self._leave(why)
+            raise LinkTroubleError(why) from None
+
+    async def _leave(self, why: str) -> None:
+        await self._enter(LinkState.DOWN, why)
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self._session.drained()
+                await self._session.wire.flush()
+        except TimeoutError:
+            self._session.node.process.log.warning("session.blocks.abandoned", link_id=self._session.config.link_id)
+
+    async def _watch_channel(self) -> None:
+        async for done in self._stream.done():
+            self._session.record.lag_s = done.lag_ps / PS_PER_S
+            if not done.is_delivered:
+                raise LinkTroubleError("receiver-not-listening")
+        raise LinkTroubleError("quantum-channel-lost")
+
+    async def _work(self) -> None:
+        await self._commission()
+        in_flight: list[Train] = []
+        record, monitor = self._session.record, self._session.monitor
+        while True:
+            await self._idle_while_full(in_flight)
+            await self._session.has_room()
+            if len(in_flight) >= _IN_FLIGHT:
+                await self._sifted(in_flight.pop(0))
+            if monitor.trouble:
+                raise LinkTroubleError(monitor.trouble)
+            if (qber_prob := monitor.qber_prob) is not None and not record.blocks_made_count:
+                record.qber_prob = qber_prob
+            await self._enter(*monitor.verdict)
+            in_flight.append(await self._emit(None))
+            record.discarded_trains_count = self._schedule.discarded_count
+
+    async def _enter(self, state: LinkState, reason: str) -> None:
+        record = self._session.record
+        if (state, reason) != (record.state, record.reason):
+            record.enter(state, reason)
+            notice = link_session_pb2.LinkStateNotice(state=link_session_pb2.LinkState.ValueType(state), reason=reason)
+            await self._session.wire.send(link_state=notice)
+
+    async def _commission(self) -> None:
+        record = self._session.record
+        # a link that is known to be dark stays DOWN while it is probed
+        if record.reason not in _FROM_COMMISSIONING:
+            await self._enter(LinkState.COMMISSIONING, "")
+        while True:
+            if not self._session.is_receiving.is_set():
+                await self._await_receiver()
+            tally = await self._test()
+            if not tally.trouble and record.state is LinkState.COMMISSIONING:
+                break
+            await self._enter(*((LinkState.DOWN, tally.trouble) if tally.trouble else (LinkState.COMMISSIONING, "")))
+            self._schedule.pause()
+            if tally.trouble:
+                await asyncio.sleep(_PROBE_S)
+        self._session.qber_prob = record.qber_prob = tally.qber_prob
+        await self._enter(LinkState.OPERATING, "")
+
+    async def _await_receiver(self) -> None:
+        try:
+            async with asyncio.timeout(_TRAIN_LIMIT_S):
+                await self._session.is_receiving.wait()
+        except TimeoutError:
+            raise LinkTroubleError("receiver-not-listening") from None
+
+    async def _test(self) -> TestTally:
+        tally = TestTally(self._protocol.qber_abort_prob)
+        while True:
+            await self._sifted(await self._emit(tally))
+            if not tally.needs_more:
+                return tally
+
+    async def _idle_while_full(self, in_flight: list[Train]) -> None:
+        session = self._session
+        store, peer_node = session.node.store, session.config.peer_node
+        while (await store.pool(peer_node)).held_bits >= self._protocol.pool_high_water_bits:
+            while in_flight:
+                await self._sifted(in_flight.pop(0))
+            session.record.is_idle = True
+            self._schedule.pause()
+            await asyncio.sleep(_IDLE_POLL_S)
+        session.record.is_idle = False
+
+    async def _emit(self, tally: TestTally | None) -> Train:
+        session = self._session
+        count = self._protocol.train_blocks
+        first = await session.node.store.reserve_blocks(session.config.link_id, count)
+        train = await session.announce(range(first, first + count), tally)
+        await self._stream.send(first, count, self._schedule.next_start_ps(self._clock.now_ps()))
+        return train
+
+    async def _sifted(self, train: Train) -> None:
+        try:
+            async with asyncio.timeout(_TRAIN_LIMIT_S + self._clock.wall_s(self._schedule.duration_ps)):
+                await train.is_sifted.wait()
+        except TimeoutError:
+            raise LinkTroubleError("train-lost") from None

@@ -1,0 +1,247 @@
+"""node.qkd.session_receiver: one session at the receiver: hello, settlement, reports of clicks, blocks. Edge."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from quantum_channel.client import Clicks, QuantumChannelClient
+
+from node.context import NodeContext
+from node.devices.receiver import Detections, Receiver
+from node.keys.records import BlockState
+from node.link_state import LinkRecord, LinkState
+from node.qkd import bits as packed
+from node.qkd.block import BlockJob
+from node.qkd.block_receiver import receive_block
+from node.qkd.errors import LinkTroubleError, SessionRefusedError
+from node.qkd.settlement import Holding
+from node.qkd.sifting import BlockAssembler, RawBlock, sift_receiver
+from node.qkd.wire import HEARTBEAT_MS, SILENCE_MS, Wire
+from qnetem.runtime.clock import PS_PER_S
+from qnetem.runtime.errors import QnetemError
+from qnetem.v1 import link_session_pb2, process_pb2
+
+__all__ = ["ReceiverSession"]
+
+_BLOCK_EVENTS: Final = ("parity_answer", "block_seed", "block_decision")
+_REDIAL_S: Final = 0.25
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """A part that was reported and is not answered yet."""
+
+    train_id: int
+    part: int
+    detections: Detections
+    is_test: bool
+
+
+class ReceiverSession:
+    """One session, from the answer to the transmitter's hello to its end."""
+
+    def __init__(
+        self,
+        config: process_pb2.NodeLinkConfig,
+        node: NodeContext,
+        record: LinkRecord,
+        device: Receiver,
+        wire: Wire[link_session_pb2.SessionResponse, link_session_pb2.SessionRequest],
+        hello: link_session_pb2.SessionHello,
+    ) -> None:
+        """Prepare the session that the transmitter opens with `hello`."""
+        self._config = config
+        self._node = node
+        self._record = record
+        self._device = device
+        self._wire = wire
+        self._hello = hello
+        self._assembler = BlockAssembler(config.protocol.block_ramp_bits, len(config.planned.intensities))
+        self._raw: dict[int, RawBlock] = {}
+        self._jobs: dict[str, BlockJob] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._trains: dict[int, link_session_pb2.TrainNotice] = {}
+        self._first_train = self._last_train = -1
+        self._noticed = asyncio.Event()
+        self._reported: deque[_Reported] = deque()
+        self._compared_x = self._x_errors = 0
+
+    async def run(self, channel: QuantumChannelClient) -> None:
+        """Serve the session until the transmitter ends it.
+
+        Raises:
+            LinkTroubleError: It is over; says why.
+        """
+        await self._greet()
+        async with self._tasks:
+            self._tasks.create_task(self._detect_forever(channel))
+            while (message := await self._wire.receive()) is not None:
+                self._record.round_trip_s = self._wire.round_trip_s
+                await self._take(message)
+            raise LinkTroubleError("peer-closed")
+
+    async def _greet(self) -> None:
+        store, link_id = self._node.store, self._config.link_id
+        await self._wire.send(
+            hello=link_session_pb2.SessionHello(
+                link_id=link_id,
+                incarnation=self._node.incarnation,
+                session_counter=self._hello.session_counter,
+                protocol=self._config.protocol,
+                heartbeat_ms=HEARTBEAT_MS,
+                silence_ms=SILENCE_MS,
+            )
+        )
+        doubtful = {
+            block.block_id for block in await store.blocks_in_doubt(link_id) if block.state is BlockState.PREPARED
+        }
+        await self._wire.send(
+            settlement=link_session_pb2.Settlement(
+                blocks=[Holding(block_id=b, holding=Holding.HOLDING_PREPARED) for b in sorted(doubtful)]
+            )
+        )
+        message = await self._wire.receive()
+        if message is None or message.WhichOneof("event") != "settlement":
+            raise SessionRefusedError(f"link {link_id}: no settlement")
+        answers = {block.block_id: block.holding for block in message.settlement.blocks}
+        for block_id in doubtful:
+            if answers.get(block_id) == Holding.HOLDING_AVAILABLE:
+                await store.commit(block_id)
+            else:
+                await store.abort(block_id)
+        states = await store.block_states(answers)
+        held = [
+            Holding(
+                block_id=block_id,
+                holding=Holding.HOLDING_AVAILABLE
+                if states.get(block_id) is BlockState.AVAILABLE
+                else Holding.HOLDING_UNKNOWN,
+            )
+            for block_id in answers
+        ]
+        await self._wire.send(settlement=link_session_pb2.Settlement(blocks=held))
+
+    async def _take(self, message: link_session_pb2.SessionRequest) -> None:
+        kind = message.WhichOneof("event")
+        if kind == "train":
+            self._notice(message.train)
+        elif kind == "sift_answer":
+            self._sift(message.sift_answer)
+        elif kind == "link_state":
+            self._record.enter(LinkState(message.link_state.state), message.link_state.reason)
+        elif kind == "block_start":
+            self._start_block(message.block_start)
+        elif kind in _BLOCK_EVENTS:
+            job = self._jobs.get(getattr(message, kind).block_id)
+            # a late message about a block that was dropped here
+            if job is not None:
+                job.inbox.put_nowait(message)
+        else:
+            raise SessionRefusedError(f"link {self._config.link_id}: unexpected {kind}")
+
+    def _notice(self, train: link_session_pb2.TrainNotice) -> None:
+        if train.train_id <= self._last_train:
+            raise SessionRefusedError(f"train {train.train_id}: after train {self._last_train}")
+        if self._first_train < 0:
+            self._first_train = train.train_id
+        self._last_train = train.train_id
+        self._trains[train.train_id] = train
+        self._noticed.set()
+
+    async def _train(self, train_id: int) -> link_session_pb2.TrainNotice | None:
+        """Wait until a train was noticed; None for one that belongs to an earlier session."""
+        while train_id not in self._trains:
+            if self._first_train >= 0 and train_id < self._last_train:
+                return None
+            self._noticed.clear()
+            await self._noticed.wait()
+        return self._trains[train_id]
+
+    async def _detect_forever(self, channel: QuantumChannelClient) -> None:
+        while True:
+            try:
+                async with channel.receive(self._config.link_id) as stream:
+                    await self._wire.send(receiver=link_session_pb2.ReceiverNotice(is_receiving=True))
+                    part = 0
+                    async for clicks in stream:
+                        part = await self._report(clicks, part)
+                why = "the stream has ended"
+            except QnetemError as error:
+                why = str(error)
+            self._node.process.log.warning("receiver.stream.lost", link_id=self._config.link_id, detail=why)
+            await self._wire.send(receiver=link_session_pb2.ReceiverNotice(is_receiving=False))
+            await asyncio.sleep(_REDIAL_S)
+
+    async def _report(self, clicks: Clicks, part: int) -> int:
+        train = await self._train(clicks.train_id)
+        if train is None:
+            return 0
+        blocks = range(train.train_id, train.train_id + train.block_count)
+        detections = self._device.detect(
+            clicks.first_block, clicks.block_counts, clicks.offsets, clicks.detectors, blocks
+        )
+        self._reported.append(_Reported(train.train_id, part, detections, train.is_test))
+        if clicks.is_last:
+            del self._trains[train.train_id]
+        now_ps = self._node.process.clock.now_ps()
+        self._record.clicks.add(len(detections.offsets), now_ps)
+        self._record.lag_s = clicks.lag_ps / PS_PER_S
+        await self._wire.send(
+            sift_report=link_session_pb2.SiftReport(
+                train_id=train.train_id,
+                part=part,
+                is_last=clicks.is_last,
+                first_block=detections.first_block,
+                block_counts=detections.block_counts.astype("<u4").tobytes(),
+                offsets=detections.offsets.astype("<i4").tobytes(),
+                bases=packed.pack(detections.bases),
+                values=packed.pack(detections.bits) if train.is_test else b"",
+                double_click_count=detections.double_click_count,
+                compared_x_count=self._compared_x,
+                x_error_count=self._x_errors,
+            )
+        )
+        return 0 if clicks.is_last else part + 1
+
+    def _sift(self, answer: link_session_pb2.SiftAnswer) -> None:
+        if not self._reported or (self._reported[0].train_id, self._reported[0].part) != (answer.train_id, answer.part):
+            raise SessionRefusedError(f"train {answer.train_id}: an answer to part {answer.part}, which is not next")
+        reported = self._reported.popleft()
+        if reported.is_test:
+            return
+        found = reported.detections
+        count = len(found.offsets)
+        matches = packed.unpack(answer.matches, count)
+        sifted = sift_receiver(
+            found.bases,
+            found.bits,
+            matches,
+            packed.unpack(answer.intensities, count),
+            packed.unpack(answer.disclosed, int((matches & found.bases).sum())),
+            is_test=False,
+        )
+        self._compared_x += sifted.compared_counts[1]
+        self._x_errors += sifted.error_counts[1]
+        if self._compared_x and not self._record.blocks_made_count:
+            self._record.qber_prob = self._x_errors / self._compared_x
+        self._record.sifted.add(sifted.z_count, self._node.process.clock.now_ps())
+        for raw in self._assembler.add(sifted.events):
+            self._raw[raw.number] = raw
+
+    def _start_block(self, start: link_session_pb2.BlockStart) -> None:
+        hello = self._hello
+        prefix = f"{self._config.link_id}/{hello.incarnation}.{hello.session_counter}."
+        number = start.block_id.removeprefix(prefix)
+        raw = self._raw.pop(int(number), None) if number.isdecimal() else None
+        if raw is None:
+            raise SessionRefusedError(f"block {start.block_id}: is not a block of this session")
+        job = BlockJob(start.block_id, raw, self._config, self._node, self._record, self._wire)
+        self._jobs[start.block_id] = job
+        self._tasks.create_task(self._run_block(job, start))
+
+    async def _run_block(self, job: BlockJob, start: link_session_pb2.BlockStart) -> None:
+        try:
+            await receive_block(job, start)
+        finally:
+            del self._jobs[job.block_id]

@@ -1,0 +1,246 @@
+"""node.qkd.session_transmitter: one session at the transmitter: hello, settlement, sifting, blocks. Edge.
+
+Trains are emitted by node.qkd.emission beside it.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from node.context import NodeContext
+from node.devices.pulses import pulse_indices
+from node.devices.transmitter import Transmitter
+from node.keys.records import BlockState
+from node.link_state import LinkRecord
+from node.qkd import bits as packed
+from node.qkd.block import BlockJob
+from node.qkd.block_transmitter import transmit_block
+from node.qkd.errors import LinkTroubleError, SessionRefusedError
+from node.qkd.monitor import Monitor, TestTally
+from node.qkd.settlement import Holding, decide
+from node.qkd.sifting import BlockAssembler, RawBlock, sift_transmitter
+from node.qkd.wire import HEARTBEAT_MS, SILENCE_MS, Wire
+from qnetem.runtime.rng import BLOCK_PULSES
+from qnetem.v1 import link_session_pb2, process_pb2
+
+__all__ = ["Train", "TransmitterSession"]
+
+_BLOCK_EVENTS: Final = ("parity_query", "block_corrected", "block_prepared", "block_committed")
+# blocks in post-processing at a time: enough to hide round trips, few enough to bound memory
+_BLOCKS_LIMIT: Final = 3
+
+
+@dataclass
+class Train:
+    """A train on its way.
+
+    Attributes:
+        blocks: Pulse blocks.
+        tally: Where the outcome of a test train goes; None for a train that makes key.
+        is_sifted: Set when its last part was answered.
+    """
+
+    blocks: range
+    tally: TestTally | None
+    next_part: int = 0
+    click_count: int = 0
+    is_sifted: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class TransmitterSession:
+    """One session, from hello to its end."""
+
+    def __init__(
+        self,
+        config: process_pb2.NodeLinkConfig,
+        node: NodeContext,
+        record: LinkRecord,
+        device: Transmitter,
+        wire: Wire[link_session_pb2.SessionRequest, link_session_pb2.SessionResponse],
+        counter: int,
+    ) -> None:
+        """Prepare session number `counter` of this incarnation."""
+        self.config = config
+        self.node = node
+        self.record = record
+        self.device = device
+        self.wire = wire
+        self._counter = counter
+        self._assembler = BlockAssembler(config.protocol.block_ramp_bits, len(device.intensities))
+        self._trains: dict[int, Train] = {}
+        self._jobs: dict[str, BlockJob] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self.is_receiving = asyncio.Event()
+        self.monitor = Monitor(config.protocol.qber_degraded_prob, config.protocol.qber_abort_prob)
+        self.qber_prob = 0.0
+
+    async def greet(self) -> None:
+        """Agree with the receiver on the session, and settle the blocks in doubt.
+
+        Raises:
+            SessionRefusedError: The receiver does not go along.
+        """
+        await self.wire.send(
+            hello=link_session_pb2.SessionHello(
+                link_id=self.config.link_id,
+                incarnation=self.node.incarnation,
+                session_counter=self._counter,
+                protocol=self.config.protocol,
+                heartbeat_ms=HEARTBEAT_MS,
+                silence_ms=SILENCE_MS,
+            )
+        )
+        answer = (await self._expect("hello")).hello
+        if answer.session_counter != self._counter or answer.link_id != self.config.link_id:
+            raise SessionRefusedError(f"link {self.config.link_id}: the answer belongs to another session")
+        await self._settle()
+
+    async def _expect(self, event: str) -> link_session_pb2.SessionResponse:
+        message = await self.wire.receive()
+        kind = "the end" if message is None else message.WhichOneof("event")
+        if message is None or kind != event:
+            raise SessionRefusedError(f"link {self.config.link_id}: {kind} instead of {event}")
+        return message
+
+    async def _settle(self) -> None:
+        store, link_id = self.node.store, self.config.link_id
+        # none of them was decided: a session that is over decides nothing any more
+        for block in await store.blocks_in_doubt(link_id):
+            if block.state is BlockState.PREPARED:
+                await store.abort(block.block_id)
+        asked = [block.block_id for block in (await self._expect("settlement")).settlement.blocks]
+        if any(not block_id.startswith(f"{link_id}/") for block_id in asked):
+            raise SessionRefusedError(f"link {link_id}: a block of another link is in doubt")
+        states = await store.block_states(asked)
+        answers = decide(asked, {block_id: state is BlockState.AVAILABLE for block_id, state in states.items()})
+        unconfirmed = {block.block_id for block in await store.blocks_in_doubt(link_id)}
+        listed = {**dict.fromkeys(unconfirmed, Holding.HOLDING_AVAILABLE), **answers}
+        await self.wire.send(
+            settlement=link_session_pb2.Settlement(
+                blocks=[Holding(block_id=block_id, holding=holding) for block_id, holding in listed.items()]
+            )
+        )
+        for told in (await self._expect("settlement")).settlement.blocks:
+            if told.block_id not in unconfirmed:
+                continue
+            if told.holding == Holding.HOLDING_AVAILABLE:
+                await store.confirm(told.block_id)
+            else:
+                await store.quarantine(told.block_id)
+                self.node.process.journal.write("key.block.quarantined", link_id=link_id, block_id=told.block_id)
+        if listed:
+            self.node.process.journal.write("session.settled", link_id=link_id, blocks_count=len(listed))
+
+    async def read_forever(self) -> None:
+        """Serve the receiver's messages until it ends the stream; blocks are processed beside.
+
+        Raises:
+            LinkTroubleError: The receiver has ended the stream, or went silent.
+        """
+        async with self._tasks:
+            while (message := await self.wire.receive()) is not None:
+                self.record.round_trip_s = self.wire.round_trip_s
+                kind = message.WhichOneof("event")
+                if kind == "sift_report":
+                    await self._sift(message.sift_report)
+                elif kind == "receiver":
+                    if message.receiver.is_receiving:
+                        self.is_receiving.set()
+                    else:
+                        self.is_receiving.clear()
+                elif kind in _BLOCK_EVENTS:
+                    job = self._jobs.get(getattr(message, kind).block_id)
+                    # a late message about a block that was dropped here
+                    if job is not None:
+                        job.inbox.put_nowait(message)
+                else:
+                    raise SessionRefusedError(f"link {self.config.link_id}: unexpected {kind}")
+            # ends the blocks in post-processing too: the next session settles them
+            raise LinkTroubleError("peer-closed")
+
+    async def drained(self) -> None:
+        """Wait until no block is in post-processing."""
+        while self._jobs:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    async def has_room(self) -> None:
+        """Wait until post-processing keeps up."""
+        while len(self._jobs) >= _BLOCKS_LIMIT:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    async def announce(self, blocks: range, tally: TestTally | None) -> Train:
+        """Tell the receiver of a train that is about to be emitted."""
+        train = Train(blocks, tally)
+        self._trains[blocks.start] = train
+        await self.wire.send(
+            train=link_session_pb2.TrainNotice(
+                train_id=blocks.start, block_count=len(blocks), is_test=tally is not None
+            )
+        )
+        return train
+
+    async def _sift(self, report: link_session_pb2.SiftReport) -> None:
+        train = self._trains.get(report.train_id)
+        if train is None or report.part != train.next_part:
+            raise SessionRefusedError(f"train {report.train_id}: part {report.part} was not expected")
+        train.next_part += 1
+        offsets = np.frombuffer(report.offsets, "<i4")
+        indices = pulse_indices(report.first_block, np.frombuffer(report.block_counts, "<u4"), offsets)
+        if len(indices) and not (
+            train.blocks.start * BLOCK_PULSES <= int(indices.min())
+            and int(indices.max()) < train.blocks.stop * BLOCK_PULSES
+        ):
+            raise SessionRefusedError(f"train {report.train_id}: a click outside of it was reported")
+        await self._answer(report, train, indices)
+        train.click_count += len(indices)
+        now_ps = self.node.process.clock.now_ps()
+        self.record.clicks.add(len(indices), now_ps)
+        self.monitor.see_x_bits(report.compared_x_count, report.x_error_count)
+        if report.is_last:
+            del self._trains[report.train_id]
+            self.monitor.see_train(train.click_count)
+            train.is_sifted.set()
+
+    async def _answer(self, report: link_session_pb2.SiftReport, train: Train, indices: npt.NDArray[np.uint64]) -> None:
+        bases, intensities, bits = self.device.choices(indices)
+        is_test = train.tally is not None
+        sifted = sift_transmitter(bases, intensities, bits, packed.unpack(report.bases, len(indices)), is_test=is_test)
+        await self.wire.send(
+            sift_answer=link_session_pb2.SiftAnswer(
+                train_id=report.train_id,
+                part=report.part,
+                matches=packed.pack(sifted.matches),
+                intensities=packed.pack(intensities),
+                disclosed=packed.pack(sifted.disclosed),
+            )
+        )
+        if train.tally is not None:
+            values = packed.unpack(report.values, len(indices))
+            errors = int((values != bits)[sifted.matches == 1].sum())
+            train.tally.add(len(indices), int(sifted.matches.sum()), errors)
+            return
+        self.record.sifted.add(sifted.z_count, self.node.process.clock.now_ps())
+        for raw in self._assembler.add(sifted.events):
+            self._start_block(raw)
+
+    def _start_block(self, raw: RawBlock) -> None:
+        block_id = f"{self.config.link_id}/{self.node.incarnation}.{self._counter}.{raw.number}"
+        job = BlockJob(block_id, raw, self.config, self.node, self.record, self.wire)
+        self._jobs[block_id] = job
+        self._tasks.create_task(self._run_block(job))
+
+    async def _run_block(self, job: BlockJob) -> None:
+        try:
+            secret_bits = await transmit_block(job, self.qber_prob)
+        finally:
+            del self._jobs[job.block_id]
+            self._has_room.set()
+        self.qber_prob = self.record.qber_prob
+        self.monitor.see_block(secret_bits)

@@ -1,0 +1,93 @@
+"""node.qkd.wire: one session's stream: ordered sending, heartbeats, and giving up on a silent peer. Edge."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, Generic, TypeVar
+
+from node.qkd.errors import PeerSilentError
+from qnetem.runtime.clock import Clock, to_time
+from qnetem.v1 import link_session_pb2
+
+__all__ = ["HEARTBEAT_MS", "SILENCE_MS", "Wire"]
+
+HEARTBEAT_MS: Final = 500
+SILENCE_MS: Final = 4000
+_QUEUE_LIMIT: Final = 256
+
+_Out = TypeVar("_Out", link_session_pb2.SessionRequest, link_session_pb2.SessionResponse)
+_In = TypeVar("_In", link_session_pb2.SessionRequest, link_session_pb2.SessionResponse)
+
+
+class Wire(Generic[_Out, _In]):
+    """The same for both ends: what is sent is `_Out`, what arrives `_In`."""
+
+    def __init__(
+        self, write: Callable[[_Out], Awaitable[Any]], incoming: AsyncIterator[_In], out: type[_Out], clock: Clock
+    ) -> None:
+        """Send through `write`, receive from `incoming`."""
+        self._write: Callable[[_Out], Awaitable[Any]] = write
+        self._incoming: AsyncIterator[_In] = incoming
+        self._out: type[_Out] = out
+        self._clock = clock
+        self._queue: asyncio.Queue[_Out] = asyncio.Queue(_QUEUE_LIMIT)
+        self._beat_number = 0
+        self._beat_sent_s: float | None = None
+        self.round_trip_s = 0.0
+
+    async def send(self, **event: Any) -> None:
+        """Queue one message (`event` names one member of the oneof); waits when the peer does not take them."""
+        await self._queue.put(self._out(sent=to_time(self._clock.now_ps()), **event))
+
+    async def write_forever(self) -> None:
+        """Write what is queued, and a heartbeat whenever there was nothing to say for a while."""
+        last_beat_s = 0.0
+        while True:
+            now_s = time.monotonic()
+            if now_s - last_beat_s >= HEARTBEAT_MS / 1000:
+                last_beat_s = now_s
+                await self._write(self._out(sent=to_time(self._clock.now_ps()), heartbeat=self._beat(now_s)))
+            try:
+                async with asyncio.timeout(HEARTBEAT_MS / 1000):
+                    message = await self._queue.get()
+            except TimeoutError:
+                continue
+            await self._write(message)
+            self._queue.task_done()
+
+    async def flush(self) -> None:
+        """Wait until what was queued has been written."""
+        await self._queue.join()
+
+    def _beat(self, now_s: float) -> link_session_pb2.Heartbeat:
+        self._beat_number += 1
+        self._beat_sent_s = now_s
+        return link_session_pb2.Heartbeat(number=self._beat_number)
+
+    def _hear(self, beat: link_session_pb2.Heartbeat) -> None:
+        if beat.echo == self._beat_number and self._beat_sent_s is not None:
+            seen_s = time.monotonic() - self._beat_sent_s
+            self._beat_sent_s = None
+            # a busy end answers late: the least of the last ones is nearest the truth
+            self.round_trip_s = min(self.round_trip_s * 1.1, seen_s) if self.round_trip_s else seen_s
+        if beat.number and not self._queue.full():
+            echo = link_session_pb2.Heartbeat(echo=beat.number)
+            self._queue.put_nowait(self._out(sent=to_time(self._clock.now_ps()), heartbeat=echo))
+
+    async def receive(self) -> _In | None:
+        """Return the next message that is not a heartbeat; None when the peer has ended the stream.
+
+        Raises:
+            PeerSilentError: Nothing came for the silence time.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_MS / 1000):
+                    message: _In = await anext(self._incoming)
+            except StopAsyncIteration:
+                return None
+            except TimeoutError:
+                raise PeerSilentError from None
+            if message.WhichOneof("event") != "heartbeat":
+                return message
+            self._hear(message.heartbeat)

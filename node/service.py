@@ -1,0 +1,212 @@
+"""node.service: the process of a network node: its links, its keys, its listeners. Wiring."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import grpc.aio
+
+from node.context import NodeContext
+from node.entropy import Entropy
+from node.keys.directory import Directory
+from node.keys.etsi014 import serve_etsi014
+from node.keys.exchange import KeyExchange
+from node.keys.exchange_servicer import KeyExchangeServicer
+from node.keys.key_delivery import KeyDelivery
+from node.keys.store import open_store
+from node.link_state import LinkRecord
+from node.links import LinkSessionServicer, ReceiverLink, TransmitterLink
+from node.metrics import NodeCollector
+from node.status import link_status, pool_status, telemetry_of
+from qnetem.runtime import identity, rpc
+from qnetem.runtime.errors import BadInputError
+from qnetem.runtime.process import Process
+from qnetem.runtime.tasks import background
+from qnetem.v1 import (
+    key_exchange_pb2_grpc,
+    link_session_pb2,
+    link_session_pb2_grpc,
+    node_pb2,
+    node_pb2_grpc,
+    process_pb2,
+)
+
+__all__ = ["serve"]
+
+_TELEMETRY_S: Final = 1.0
+_WATCH_LIMIT: Final = 1000
+
+
+class _Board:
+    """The links' records, and who wants to hear of their changes."""
+
+    def __init__(self, process: Process, links: Sequence[process_pb2.NodeLinkConfig]) -> None:
+        self._process = process
+        self._configs = {link.link_id: link for link in links}
+        self.records = {link_id: LinkRecord(link_id, process.clock.now_ps, self._changed) for link_id in self._configs}
+        self._watchers: set[asyncio.Queue[node_pb2.NodeLinkStatus]] = set()
+        self._has_changed = asyncio.Event()
+        self.pools: list[node_pb2.PoolStatus] = []
+
+    def status(self, link_id: str) -> node_pb2.NodeLinkStatus:
+        return link_status(self._configs[link_id], self.records[link_id])
+
+    def links(self) -> list[node_pb2.NodeLinkStatus]:
+        return [self.status(link_id) for link_id in self._configs]
+
+    def _changed(self, record: LinkRecord) -> None:
+        process = self._process
+        state = record.state.name
+        process.journal.write("link.state.changed", link_id=record.link_id, state=state, reason=record.reason)
+        process.log.info("link.state.changed", link_id=record.link_id, state=state, reason=record.reason)
+        status = self.status(record.link_id)
+        process.telemetry.publish(f"link/{record.link_id}/state", {"state": state, "reason": record.reason})
+        for queue in self._watchers:
+            # who does not read misses changes, and sees the state that followed
+            if not queue.full():
+                queue.put_nowait(status)
+        self._has_changed.set()
+
+    async def watch(self) -> AsyncIterator[node_pb2.NodeLinkStatus]:
+        queue: asyncio.Queue[node_pb2.NodeLinkStatus] = asyncio.Queue(_WATCH_LIMIT)
+        self._watchers.add(queue)
+        try:
+            for status in self.links():
+                yield status
+            while True:
+                yield await queue.get()
+        finally:
+            self._watchers.discard(queue)
+
+    async def keep_health(self) -> None:
+        """Tell the health service whether every link is in service, now and after each change."""
+        while True:
+            self._has_changed.clear()
+            await self._process.health.set_links(all(r.is_in_service for r in self.records.values()))
+            await self._has_changed.wait()
+
+
+class _NodeServicer(node_pb2_grpc.NodeServiceServicer):
+    def __init__(self, node: NodeContext, board: _Board) -> None:
+        self._node = node
+        self._board = board
+
+    async def GetNode(self, request: node_pb2.GetNodeRequest, context: Any) -> node_pb2.GetNodeResponse:
+        return node_pb2.GetNodeResponse(
+            name=self._node.process.name,
+            incarnation=self._node.incarnation,
+            links=self._board.links(),
+            pools=[pool_status(pool) for pool in await self._node.store.pools()],
+        )
+
+    async def WatchLinks(
+        self, request: node_pb2.WatchLinksRequest, context: Any
+    ) -> AsyncIterator[node_pb2.WatchLinksResponse]:
+        async for status in self._board.watch():
+            yield node_pb2.WatchLinksResponse(link=status)
+
+
+async def _publish_forever(node: NodeContext, board: _Board) -> None:
+    """Publish the figures of links and pools once a wall second."""
+    telemetry = node.process.telemetry
+    while True:
+        board.pools = [pool_status(pool) for pool in await node.store.pools()]
+        for status in board.links():
+            telemetry.publish(f"link/{status.link_id}/metrics", telemetry_of(status))
+        for pool in board.pools:
+            telemetry.publish(
+                f"pool/{pool.peer_node}/metrics",
+                {"available_bits": pool.available_bits, "peer_available_bits": pool.peer_available_bits},
+            )
+        await asyncio.sleep(_TELEMETRY_S)
+
+
+@asynccontextmanager
+async def serve(process: Process) -> AsyncIterator[None]:
+    """Run the node while the block runs.
+
+    Raises:
+        BadInputError: The configuration is not a node's.
+        StartError: A port is in use or a certificate is not usable.
+        StorageError: The key store cannot be opened.
+    """
+    config = process.config
+    if config.WhichOneof("role") != "node":
+        raise BadInputError(f"process {config.name}: the configuration is not a node's")
+    board = _Board(process, config.node.links)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(process.state_dir / "keys.sqlite"))
+        node = NodeContext(process, store, Entropy(config.node.reproducible_secret), await store.next_incarnation())
+        peers: dict[str, grpc.aio.Channel] = {}
+        for link in config.node.links:
+            if link.peer_node not in peers:
+                peers[link.peer_node] = await stack.enter_async_context(
+                    rpc.dial(link.peer.address, process.credentials, target=link.peer.target)
+                )
+        directory = Directory(
+            process.testbed,
+            process.name,
+            {place.sae_id: place.node for place in config.node.sae_places},
+            frozenset(peers),
+        )
+        exchange = KeyExchange(store, directory, peers.get)
+        receivers = _of_role(config.node.links, process_pb2.LINK_ROLE_RECEIVER)
+        transmitters = _of_role(config.node.links, process_pb2.LINK_ROLE_TRANSMITTER)
+        answering = {link.link_id: ReceiverLink(link, node, board.records[link.link_id]) for link in receivers}
+        await _listen(stack, node, board, directory, answering)
+        if config.listeners.https:
+            delivery = KeyDelivery(store, exchange, directory)
+            await stack.enter_async_context(
+                serve_etsi014(config.listeners.https, config.node.https_credentials, delivery)
+            )
+        process.metrics.register(NodeCollector(board.links, lambda: board.pools))
+        start = await stack.enter_async_context(background())
+        for link in transmitters:
+            start(TransmitterLink(link, node, board.records[link.link_id], peers[link.peer_node]).run_forever())
+        start(exchange.run())
+        start(board.keep_health())
+        start(_publish_forever(node, board))
+        yield
+
+
+def _of_role(links: Sequence[process_pb2.NodeLinkConfig], role: int) -> list[process_pb2.NodeLinkConfig]:
+    return [link for link in links if link.role == role]
+
+
+async def _listen(
+    stack: AsyncExitStack,
+    node: NodeContext,
+    board: _Board,
+    directory: Directory,
+    answering: dict[str, ReceiverLink],
+) -> None:
+    process = node.process
+    listeners = process.config.listeners
+    neighbours = [identity.uri(process.testbed, "node", peer) for peer in sorted(directory.neighbours)]
+    session = link_session_pb2.DESCRIPTOR.services_by_name["LinkSessionService"].full_name
+    peer = [
+        rpc.Registration(
+            link_session_pb2_grpc.add_LinkSessionServiceServicer_to_server,
+            LinkSessionServicer(answering),
+            session,
+            {"*": neighbours},
+        ),
+        rpc.Registration(
+            key_exchange_pb2_grpc.add_KeyExchangeServiceServicer_to_server,
+            KeyExchangeServicer(node.store, directory),
+            "qnetem.v1.KeyExchangeService",
+            {"*": neighbours},
+        ),
+    ]
+    management = [
+        rpc.Registration(
+            node_pb2_grpc.add_NodeServiceServicer_to_server,
+            _NodeServicer(node, board),
+            "qnetem.v1.NodeService",
+            {"*": process.operators},
+        ),
+        *process.health.registrations(["qnetem.v1.NodeService"], process.operators),
+    ]
+    await stack.enter_async_context(rpc.serve(listeners.peer, process.credentials, peer))
+    await stack.enter_async_context(rpc.serve(listeners.management, process.credentials, management))

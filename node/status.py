@@ -1,0 +1,71 @@
+"""node.status: a link's and a pool's figures in the form they are told in. Pure."""
+
+from typing import Final
+
+from node.keys.records import Pool
+from node.link_state import LinkRecord
+from qnetem.runtime.clock import PS_PER_S
+from qnetem.v1 import link_session_pb2, node_pb2, process_pb2
+
+__all__ = ["link_status", "pool_status", "telemetry_of"]
+
+_TELEMETRY: Final = (
+    "qber_prob",
+    "clicks_hz",
+    "sifted_hz",
+    "secret_gross_hz",
+    "blocks_made_count",
+    "blocks_dropped_count",
+    "secret_bits_total",
+    "epsilon_total",
+    "round_trip_s",
+    "lag_s",
+    "is_idle",
+    "discarded_trains_count",
+    "time_to_service_s",
+)
+
+
+def link_status(config: process_pb2.NodeLinkConfig, record: LinkRecord) -> node_pb2.NodeLinkStatus:
+    """Return what this end says of the link now."""
+    now_ps = record.now_ps()
+    return node_pb2.NodeLinkStatus(
+        link_id=record.link_id,
+        role=config.role,
+        peer_node=config.peer_node,
+        state=link_session_pb2.LinkState.ValueType(record.state),
+        reason=record.reason,
+        in_state_s=(now_ps - record.since_ps) / PS_PER_S,
+        time_to_service_s=record.time_to_service_s,
+        qber_prob=record.qber_prob,
+        clicks_hz=record.clicks.per_s(now_ps),
+        sifted_hz=record.sifted.per_s(now_ps),
+        secret_gross_hz=record.secret.per_s(now_ps),
+        blocks_made_count=record.blocks_made_count,
+        blocks_dropped_count=record.blocks_dropped_count,
+        secret_bits_total=record.secret_bits_total,
+        epsilon_total=record.epsilon_total,
+        round_trip_s=record.round_trip_s,
+        lag_s=record.lag_s,
+        is_idle=record.is_idle,
+        discarded_trains_count=record.discarded_trains_count,
+    )
+
+
+def pool_status(pool: Pool) -> node_pb2.PoolStatus:
+    """Return the sums of a pool."""
+    return node_pb2.PoolStatus(
+        peer_node=pool.peer_node,
+        available_bits=pool.available_bits,
+        peer_available_bits=pool.peer_available_bits,
+        assigned_bits=pool.assigned_bits,
+        delivered_bits=pool.delivered_bits,
+        quarantined_bits=pool.quarantined_bits,
+    )
+
+
+def telemetry_of(status: node_pb2.NodeLinkStatus) -> dict[str, str | int | float | bool | None]:
+    """Return the figures of a link for MQTT, by the names they have everywhere."""
+    named: dict[str, str | int | float | bool | None] = {name: getattr(status, name) for name in _TELEMETRY}
+    state = link_session_pb2.LinkState.Name(status.state).removeprefix("LINK_STATE_")
+    return {"state": state, "reason": status.reason, **named}
