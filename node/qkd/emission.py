@@ -8,7 +8,7 @@ from quantum_channel.client import TransmitStream
 from node.devices.schedule import TrainSchedule
 from node.link_state import LinkState
 from node.qkd.errors import LinkTroubleError
-from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, TestTally
+from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally
 from node.qkd.session_transmitter import Train, TransmitterSession
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import QnetemError
@@ -121,8 +121,8 @@ class Emission:
         except TimeoutError:
             raise LinkTroubleError("receiver-not-listening") from None
 
-    async def _test(self) -> TestTally:
-        tally = TestTally(self._protocol.qber_abort_prob)
+    async def _test(self) -> CommissioningTally:
+        tally = CommissioningTally(self._protocol.qber_abort_prob)
         while True:
             await self._sifted(await self._emit(tally))
             if not tally.needs_more:
@@ -139,7 +139,7 @@ class Emission:
             await asyncio.sleep(_IDLE_POLL_S)
         session.record.is_idle = False
 
-    async def _emit(self, tally: TestTally | None) -> Train:
+    async def _emit(self, tally: CommissioningTally | None) -> Train:
         session = self._session
         count = self._protocol.train_blocks
         first = await session.node.store.reserve_blocks(session.config.link_id, count)

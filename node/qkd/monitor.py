@@ -5,7 +5,7 @@ from typing import Final
 
 from node.link_state import LinkState, QberWindow
 
-__all__ = ["NO_LIGHT", "QBER", "Monitor", "TestTally"]
+__all__ = ["NO_LIGHT", "QBER", "Monitor", "CommissioningTally"]
 
 NO_LIGHT: Final = "no-light"
 QBER: Final = "qber"
@@ -17,7 +17,7 @@ _TEST_TRAINS: Final = 10
 
 
 @dataclass
-class TestTally:
+class CommissioningTally:
     """What the test trains of a commissioning have shown so far."""
 
     abort_prob: float

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +148,11 @@ def _choice_words(secret: bytes, stream: int, indices: U64) -> tuple[U32, U32, U
     return w0, w1, w2
 
 
+def _compiled() -> Any:
+    """Return the compiled twin when this process has loaded it (numba is never imported for its sake), else None."""
+    return sys.modules.get("qnetem.runtime.rng_compiled")
+
+
 def transmitter_choices(secret: bytes, indices: U64, p_z: float, intensity_probs: Sequence[float]) -> tuple[U8, U8, U8]:
     """Return what the transmitter chose at pulses `indices`.
 
@@ -160,16 +165,32 @@ def transmitter_choices(secret: bytes, indices: U64, p_z: float, intensity_probs
     Returns:
         (bases, intensities, bits): basis 0 for Z, 1 for X; index into the intensity table; bit. Each (n,), uint8.
     """
+    thresholds = intensity_thresholds(intensity_probs)
+    compiled = _compiled()
+    if compiled is not None:
+        chosen = tuple(np.empty(len(indices), dtype=np.uint8) for _ in range(3))
+        words = np.array(secret_words(secret), dtype=np.uint32)
+        indices = np.ascontiguousarray(indices, dtype=np.uint64)
+        compiled.transmitter_kernel(indices, words, prob_threshold(p_z), thresholds, *chosen)
+        return chosen[0], chosen[1], chosen[2]
     w0, w1, w2 = _choice_words(secret, STREAM_TRANSMITTER, indices)
     bases = (w0.astype(np.uint64) >= prob_threshold(p_z)).astype(np.uint8)
     intensities = np.zeros(len(indices), dtype=np.uint8)
-    for threshold in intensity_thresholds(intensity_probs):
+    for threshold in thresholds:
         intensities += (w1.astype(np.uint64) >= threshold).astype(np.uint8)
     return bases, intensities, (w2 >> np.uint32(31)).astype(np.uint8)
 
 
 def receiver_choices(secret: bytes, indices: U64, p_z: float) -> tuple[U8, U8]:
     """Return what the receiver chose at pulses `indices`: (bases, bits given to double clicks). Each (n,), uint8."""
+    compiled = _compiled()
+    if compiled is not None:
+        bases, bits = np.empty(len(indices), dtype=np.uint8), np.empty(len(indices), dtype=np.uint8)
+        words = np.array(secret_words(secret), dtype=np.uint32)
+        compiled.receiver_kernel(
+            np.ascontiguousarray(indices, dtype=np.uint64), words, prob_threshold(p_z), bases, bits
+        )
+        return bases, bits
     w0, _, w2 = _choice_words(secret, STREAM_RECEIVER, indices)
     bases = (w0.astype(np.uint64) >= prob_threshold(p_z)).astype(np.uint8)
     return bases, (w2 >> np.uint32(31)).astype(np.uint8)

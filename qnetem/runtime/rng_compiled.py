@@ -6,7 +6,12 @@ Imports numba, which is slow: imported by compiled kernels alone, never at the t
 import numba
 import numpy as np
 
-__all__ = ["philox4x32"]
+from qnetem.runtime.rng import STREAM_RECEIVER, STREAM_TRANSMITTER
+
+__all__ = ["philox4x32", "receiver_kernel", "transmitter_kernel"]
+
+_TRANSMITTER = np.uint32(STREAM_TRANSMITTER)
+_RECEIVER = np.uint32(STREAM_RECEIVER)
 
 
 @numba.njit(
@@ -33,3 +38,32 @@ def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
         key0 = np.uint32(key0 + np.uint32(0x9E3779B9))
         key1 = np.uint32(key1 + np.uint32(0xBB67AE85))
     return x0, x1, x2, x3
+
+
+@numba.njit(
+    "void(uint64[::1], uint32[::1], uint64, uint64[::1], uint8[::1], uint8[::1], uint8[::1])", cache=True, nogil=True
+)
+def transmitter_kernel(indices, words, z_threshold, thresholds, bases, intensities, bits):  # type: ignore[no-untyped-def]
+    """Fill in the transmitter's choices (see rng.transmitter_choices); `words` are the secret's."""
+    for n in range(indices.shape[0]):
+        low = np.uint32(indices[n] & np.uint64(0xFFFFFFFF))
+        high = np.uint32(indices[n] >> np.uint64(32))
+        w0, w1, w2, _ = philox4x32(low, high, np.uint32(_TRANSMITTER ^ words[2]), words[3], words[0], words[1])
+        bases[n] = np.uint64(w0) >= z_threshold
+        index = np.uint8(0)
+        for threshold in thresholds:
+            if np.uint64(w1) >= threshold:
+                index += np.uint8(1)
+        intensities[n] = index
+        bits[n] = w2 >> np.uint32(31)
+
+
+@numba.njit("void(uint64[::1], uint32[::1], uint64, uint8[::1], uint8[::1])", cache=True, nogil=True)
+def receiver_kernel(indices, words, z_threshold, bases, bits):  # type: ignore[no-untyped-def]
+    """Fill in the receiver's choices (see rng.receiver_choices); `words` are the secret's."""
+    for n in range(indices.shape[0]):
+        low = np.uint32(indices[n] & np.uint64(0xFFFFFFFF))
+        high = np.uint32(indices[n] >> np.uint64(32))
+        w0, _, w2, _ = philox4x32(low, high, np.uint32(_RECEIVER ^ words[2]), words[3], words[0], words[1])
+        bases[n] = np.uint64(w0) >= z_threshold
+        bits[n] = w2 >> np.uint32(31)

@@ -1,6 +1,8 @@
 """The choice function against its vectors: what another implementation must reproduce bit for bit."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,17 @@ def test_the_compiled_philox_gives_the_same_words(vector: dict[str, list[str]]) 
     assert [f"{int(word):08x}" for word in philox4x32(*arguments)] == vector["words"]
 
 
+@pytest.fixture(params=["numpy", "compiled"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Either implementation: the compiled one is used when it is loaded."""
+    if request.param == "compiled":
+        importlib.import_module("qnetem.runtime.rng_compiled")
+    else:
+        monkeypatch.delitem(sys.modules, "qnetem.runtime.rng_compiled", raising=False)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("vector", VECTORS["transmitter"])
 def test_transmitter_choices_are_those_of_the_vectors(vector: dict[str, object]) -> None:
     bases, intensities, bits = rng.transmitter_choices(
@@ -42,6 +55,7 @@ def test_transmitter_choices_are_those_of_the_vectors(vector: dict[str, object])
     )
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("vector", VECTORS["receiver"])
 def test_receiver_choices_are_those_of_the_vectors(vector: dict[str, object]) -> None:
     bases, double_bits = rng.receiver_choices(

@@ -1,0 +1,139 @@
+"""The life of a link: states, figures, what the monitor concludes, how doubt is settled, what is drawn."""
+
+import pytest
+
+from node.entropy import Entropy
+from node.link_state import LinkRecord, LinkState, QberWindow
+from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally, Monitor
+from node.qkd.settlement import Holding, decide
+from node.rates import WindowedRate
+from qnetem.runtime.clock import PS_PER_S
+
+
+class Time:
+    def __init__(self) -> None:
+        self.ps = 0
+
+    def __call__(self) -> int:
+        return self.ps
+
+
+def test_time_to_service_is_the_time_from_commissioning_to_operating() -> None:
+    now = Time()
+    seen: list[tuple[str, str]] = []
+    record = LinkRecord("a-b", now, lambda r: seen.append((r.state.name, r.reason)))
+    now.ps = 5 * PS_PER_S
+    record.enter(LinkState.COMMISSIONING)
+    now.ps = 7 * PS_PER_S
+    record.enter(LinkState.OPERATING)
+    assert record.time_to_service_s == 2.0
+    record.enter(LinkState.OPERATING)
+    now.ps = 9 * PS_PER_S
+    record.enter(LinkState.DEGRADED, "qber")
+    record.enter(LinkState.OPERATING)
+    assert record.time_to_service_s == 2.0
+    assert seen == [("COMMISSIONING", ""), ("OPERATING", ""), ("DEGRADED", "qber"), ("OPERATING", "")]
+
+
+def test_a_new_reason_in_the_same_state_is_told_and_keeps_the_time() -> None:
+    now = Time()
+    record = LinkRecord("a-b", now, lambda _: None)
+    record.enter(LinkState.COMMISSIONING)
+    now.ps = PS_PER_S
+    record.enter(LinkState.COMMISSIONING, "no-light")
+    assert (record.since_ps, record.reason) == (0, "no-light")
+
+
+def test_only_a_link_that_makes_keys_is_in_service() -> None:
+    record = LinkRecord("a-b", Time(), lambda _: None)
+    in_service = []
+    for state in LinkState:
+        record.enter(state, "x")
+        in_service.append((state.name, record.is_in_service))
+    assert dict(in_service) == {"COMMISSIONING": False, "OPERATING": True, "DEGRADED": True, "DOWN": False}
+
+
+def test_blocks_are_counted_with_their_epsilon() -> None:
+    record = LinkRecord("a-b", Time(), lambda _: None)
+    record.count_block(1000, 1e-10, 0.02)
+    record.count_block(0, 0.0, 0.12)
+    assert (record.blocks_made_count, record.blocks_dropped_count, record.secret_bits_total) == (1, 1, 1000)
+    assert record.epsilon_total == 1e-10
+    assert record.qber_prob == 0.12
+
+
+def test_a_rate_looks_back_one_window() -> None:
+    rate = WindowedRate(10.0)
+    assert rate.per_s(0) == 0.0
+    for second in range(40):
+        rate.add(100, second * PS_PER_S)
+    assert rate.per_s(40 * PS_PER_S) == pytest.approx(100, rel=0.11)
+    assert rate.per_s(60 * PS_PER_S) == 0.0
+
+
+def test_a_qber_window_forgets_what_is_older() -> None:
+    window = QberWindow(1000)
+    window.update(500, 50)
+    assert window.qber_prob is None
+    for step in range(1, 21):
+        window.update(500 + 200 * step, 50 + 4 * step)
+    assert window.qber_prob == pytest.approx(0.02)
+
+
+def test_a_monitor_tells_degraded_from_trouble() -> None:
+    monitor = Monitor(0.05, 0.11)
+    assert monitor.verdict == (LinkState.OPERATING, "")
+    monitor.see_x_bits(2000, 140)
+    assert (monitor.verdict, monitor.trouble) == ((LinkState.DEGRADED, QBER), "")
+    monitor.see_x_bits(6000, 940)
+    assert monitor.trouble == QBER
+
+
+def test_dark_trains_in_a_row_are_trouble_and_one_with_light_is_not() -> None:
+    monitor = Monitor(0.05, 0.11)
+    for click_count in (0, 0, 5, 0, 0):
+        monitor.see_train(click_count)
+    assert monitor.trouble == ""
+    monitor.see_train(0)
+    assert monitor.trouble == NO_LIGHT
+
+
+def test_a_block_without_key_degrades_until_one_has_some() -> None:
+    monitor = Monitor(0.05, 0.11)
+    monitor.see_block(0)
+    assert monitor.verdict == (LinkState.DEGRADED, "no-key")
+    monitor.see_block(100)
+    assert monitor.verdict == (LinkState.OPERATING, "")
+
+
+@pytest.mark.parametrize(
+    ("trains", "needs_more", "trouble"),
+    [
+        ([(0, 0, 0)], False, NO_LIGHT),
+        ([(100, 40, 1)], True, TOO_FAINT),
+        ([(100, 10, 1)] * 10, False, TOO_FAINT),
+        ([(100, 40, 1)] * 5, False, ""),
+        ([(1000, 400, 44)], False, QBER),
+        ([(1000, 400, 43)], False, ""),
+    ],
+)
+def test_test_trains_give_a_verdict(trains: list[tuple[int, int, int]], needs_more: bool, trouble: str) -> None:
+    tally = CommissioningTally(0.11)
+    for train in trains:
+        tally.add(*train)
+    assert (tally.needs_more, tally.trouble) == (needs_more, trouble)
+
+
+def test_only_what_the_transmitter_holds_available_is_committed() -> None:
+    answers = decide(["made", "undecided", "unknown"], {"made": True, "undecided": False, "other": True})
+    assert answers == {
+        "made": Holding.HOLDING_AVAILABLE,
+        "undecided": Holding.HOLDING_ABORTED,
+        "unknown": Holding.HOLDING_ABORTED,
+    }
+
+
+def test_entropy_follows_a_secret_only_when_told_to() -> None:
+    told = Entropy(b"s" * 16)
+    assert told.draw("a", 32) == Entropy(b"s" * 16).draw("a", 32) != told.draw("b", 32)
+    assert Entropy().draw("a", 32) != Entropy().draw("a", 32)
