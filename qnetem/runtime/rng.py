@@ -7,6 +7,7 @@ for compiled kernels; the two are tested equal.
 import hashlib
 import hmac
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 

@@ -31,6 +31,7 @@ def test_counts_that_do_not_fit_are_refused(
 
 
 def receiver() -> Receiver:
+    planned = parameters_pb2.LinkParameters(receiver_p_z=0.8)
     return Receiver(process_pb2.NodeLinkConfig(device_secret=SECRET, planned=planned))
 
 
