@@ -9,7 +9,7 @@ from node.devices.schedule import TrainSchedule
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import BadInputError
 from qnetem.runtime.rng import BLOCK_PULSES, receiver_choices
-from qnetem.v1 import process_pb2
+from qnetem.v1 import parameters_pb2, process_pb2
 
 SECRET = bytes(range(16))
 
