@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from math import exp, isfinite, log, log2, sqrt
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from qnetem.runtime.errors import BadInputError
 
 __all__ = ["KeyEstimate", "binary_entropy", "hoeffding_deviation", "one_decoy_key_estimate"]
 
 _EPSILON_TERMS: Final = 19
+
+Counts = Sequence[float] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,10 @@ def hoeffding_deviation(count: float, eps: float) -> float:
 
 def one_decoy_key_estimate(
     *,
-    z_counts: Sequence[float],
-    z_error_counts: Sequence[float],
-    x_counts: Sequence[float],
-    x_error_counts: Sequence[float],
+    z_counts: Counts,
+    z_error_counts: Counts,
+    x_counts: Counts,
+    x_error_counts: Counts,
     intensities: Sequence[float],
     intensity_probs: Sequence[float],
     eps_sec: float,
@@ -159,7 +164,7 @@ def _phase_error_prob(errors: float, single_z: float, single_x: float, eps_sec: 
     return min(rate + sqrt(max(spread, 0.0)), 0.5)
 
 
-def _checked_counts(counts: Sequence[float], errors: Sequence[float], basis: str) -> tuple[_Pair, _Pair]:
+def _checked_counts(counts: Counts, errors: Counts, basis: str) -> tuple[_Pair, _Pair]:
     if len(counts) != 2 or len(errors) != 2:
         raise BadInputError(f"{basis}: one decoy takes counts for two intensities, got {len(counts)}, {len(errors)}")
     n0, n1, m0, m1 = (float(value) for value in (*counts, *errors))
