@@ -158,7 +158,7 @@ class KeyExchange:
         except TimeoutError:
             return
 
-    async def _ready_stub(self, peer_node: str) -> pb_grpc.KeyExchangeServiceAsyncStub:
+    async def _ready_stub(self, peer_node: str) -> "pb_grpc.KeyExchangeServiceAsyncStub":
         """Return a stub on a channel that is connected now: with none, no bit need be risked."""
         channel = self._channel(peer_node)
         if channel is None:
@@ -172,7 +172,7 @@ class KeyExchange:
         return pb_grpc.KeyExchangeServiceStub(channel)
 
     async def _assign(
-        self, stub: pb_grpc.KeyExchangeServiceAsyncStub, request: pb.AssignKeysRequest, deadline_s: float
+        self, stub: "pb_grpc.KeyExchangeServiceAsyncStub", request: pb.AssignKeysRequest, deadline_s: float
     ) -> pb.AssignKeysResponse:
         """Send the same assignment until it is answered or the deadline is near. A refusal after doubt is doubt."""
         doubt: QnetemError | None = None
@@ -203,7 +203,7 @@ class KeyExchange:
             self._unconfirmed = set(found) | (self._unconfirmed or set())  # another may have asked meanwhile
         return self._unconfirmed
 
-    async def _flush_if_unconfirmed(self, peer_node: str, stub: pb_grpc.KeyExchangeServiceAsyncStub) -> None:
+    async def _flush_if_unconfirmed(self, peer_node: str, stub: "pb_grpc.KeyExchangeServiceAsyncStub") -> None:
         if peer_node in await self._with_unconfirmed():
             try:
                 await self._flush(peer_node, stub)
@@ -220,7 +220,7 @@ class KeyExchange:
             return False
         return True
 
-    async def _flush(self, peer_node: str, stub: pb_grpc.KeyExchangeServiceAsyncStub) -> None:
+    async def _flush(self, peer_node: str, stub: "pb_grpc.KeyExchangeServiceAsyncStub") -> None:
         """Bring every void to the peer and note its confirmation."""
         while True:
             seen_count = self._voids_count

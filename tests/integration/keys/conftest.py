@@ -1,0 +1,190 @@
+"""Key managers of nodes in one process: real sockets, mutual TLS between them, HTTPS for their SAEs."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc.aio
+import pytest
+
+from node.keys.directory import Directory
+from node.keys.etsi014 import serve_etsi014
+from node.keys.etsi014_request import DeliveryLimits
+from node.keys.exchange import ExchangeTimes, KeyExchange
+from node.keys.exchange_servicer import KeyExchangeServicer
+from node.keys.key_delivery import KeyDelivery
+from node.keys.records import BlockRole, StoreLimits
+from node.keys.store import KeyStore, open_store
+from qnetem.runtime import identity, pki, rpc
+from qnetem.v1 import key_exchange_pb2_grpc
+
+TESTBED = "metro"
+LIMITS, DELIVERY_LIMITS, TIMES = StoreLimits(), DeliveryLimits(), ExchangeTimes()
+# alice - bob - carol in a line: no link between alice and carol
+NEIGHBOURS = {"alice": {"bob"}, "bob": {"alice", "carol"}, "carol": {"bob"}}
+PLACES = {
+    "app-1": "alice",
+    "app-1b": "alice",
+    "app-2": "bob",
+    "app-2b": "bob",
+    "app-2c": "bob",
+    "app-3": "carol",
+    "app 4": "bob",
+}
+
+
+@dataclass
+class Kme:
+    """One key manager and the doors to it."""
+
+    name: str
+    directory: Directory
+    store: KeyStore
+    exchange: KeyExchange
+    credentials: rpc.Credentials
+    peer_port: int
+    channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    https_port: int = 0
+
+
+class Kmes:
+    """The key managers of a testbed, and clients of them."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self.folder = folder
+        self.authority = pki.create_authority(TESTBED)
+        self.kmes: dict[str, Kme] = {}
+        self._stack = stack
+        self._blocks = 0
+        self._sessions: dict[tuple[str, ssl.TLSVersion | None], aiohttp.ClientSession] = {}
+        (folder / "ca.pem").write_bytes(self.authority.pem.certificate)
+
+    def __getitem__(self, name: str) -> Kme:
+        return self.kmes[name]
+
+    def write(self, folder: str, issued: pki.CertificateAndKey) -> Any:
+        """Write credentials below the test's folder."""
+        place = self.folder / folder.replace("/", "_")
+        place.mkdir(mode=0o700, exist_ok=True)
+        return pki.write_credentials(place, issued, self.folder / "ca.pem")
+
+    def peer_credentials(self, node: str) -> rpc.Credentials:
+        """Return what a node shows to other nodes."""
+        uri, dns = identity.uri(TESTBED, "node", node), identity.dns_name(TESTBED, "node", node)
+        issued = self.authority.issue(uri, [dns])
+        return rpc.Credentials(issued.certificate, issued.key, self.authority.pem.certificate)
+
+    def client_tls(self, issued: pki.CertificateAndKey | None, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+        """Return the TLS of a client that shows `issued`."""
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
+        if issued is not None:
+            paths = self.write("client", issued)
+            context.load_cert_chain(paths.certificate_path, paths.key_path)
+        return context
+
+    def session(
+        self,
+        issued: pki.CertificateAndKey | None,
+        version: ssl.TLSVersion | None = None,
+        trace: aiohttp.TraceConfig | None = None,
+    ) -> aiohttp.ClientSession:
+        """Return an HTTPS client that shows `issued`; closed with the testbed."""
+        connector = aiohttp.TCPConnector(ssl=self.client_tls(issued, version))
+        traces = [trace] if trace is not None else []
+        session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(20), trace_configs=traces)
+        self._stack.push_async_callback(session.close)
+        return session
+
+    def sae(
+        self, sae_id: str, version: ssl.TLSVersion | None = None, trace: aiohttp.TraceConfig | None = None
+    ) -> aiohttp.ClientSession:
+        """Return the HTTPS client of an SAE."""
+        if (sae_id, version) not in self._sessions:
+            uri = identity.uri(TESTBED, "sae", sae_id)
+            issued = self.authority.issue(uri, common_name=sae_id)
+            self._sessions[sae_id, version] = self.session(issued, version, trace)
+        return self._sessions[sae_id, version]
+
+    def url(self, node: str, path: str) -> str:
+        """Return the URL of a path at a node's KME."""
+        return f"https://localhost:{self.kmes[node].https_port}{path}"
+
+    async def add_block(self, transmitter: str, receiver: str, bit_count: int = 8192) -> str:
+        """Give both ends of a link the same secret, as a QKD session does; return the block's id."""
+        self._blocks += 1
+        link_id = f"{transmitter}-{receiver}"
+        block_id = f"{link_id}/1.1.{self._blocks}"
+        secret = os.urandom((bit_count + 7) // 8)
+        sender, taker = self.kmes[transmitter].store, self.kmes[receiver].store
+        await taker.prepare(block_id, link_id, transmitter, secret, bit_count, BlockRole.RECEIVER)
+        await sender.prepare(block_id, link_id, receiver, secret, bit_count, BlockRole.TRANSMITTER)
+        await sender.commit(block_id)
+        await taker.commit(block_id)
+        await sender.confirm(block_id)
+        return block_id
+
+
+Wrap = Callable[[str, object], object]
+OpenKmes = Callable[..., AbstractAsyncContextManager[Kmes]]
+
+
+@pytest.fixture
+def open_kmes(tmp_path: Path) -> OpenKmes:
+    """Return a context manager that runs the key managers of alice, bob and carol."""
+
+    @asynccontextmanager
+    async def run(
+        *,
+        limits: StoreLimits = LIMITS,
+        delivery_limits: DeliveryLimits = DELIVERY_LIMITS,
+        times: ExchangeTimes = TIMES,
+        wrap: Wrap = lambda node, servicer: servicer,
+        now_s: Callable[[], float] | None = None,
+        with_runs: bool = True,
+    ) -> AsyncIterator[Kmes]:
+        async with AsyncExitStack() as stack:
+            kmes = Kmes(tmp_path, stack)
+            clock = {} if now_s is None else {"now_s": now_s}
+            for name, neighbours in NEIGHBOURS.items():
+                directory = Directory(TESTBED, name, PLACES, frozenset(neighbours))
+                store = await stack.enter_async_context(open_store(tmp_path / name / "keys.db", limits, **clock))
+                channels: dict[str, grpc.aio.Channel] = {}
+                credentials = kmes.peer_credentials(name)
+                registration = rpc.Registration(
+                    key_exchange_pb2_grpc.add_KeyExchangeServiceServicer_to_server,
+                    wrap(name, KeyExchangeServicer(store, directory)),
+                    "qnetem.v1.KeyExchangeService",
+                    {"*": [identity.uri(TESTBED, "node", "*")]},
+                )
+                server = await stack.enter_async_context(rpc.serve("localhost:0", credentials, [registration]))
+                exchange = KeyExchange(store, directory, channels.get, times)
+                kmes.kmes[name] = Kme(name, directory, store, exchange, credentials, server.port, channels)
+            for kme in kmes.kmes.values():
+                for peer in kme.directory.neighbours:
+                    target = identity.dns_name(TESTBED, "node", peer)
+                    address = f"localhost:{kmes[peer].peer_port}"
+                    kme.channels[peer] = await stack.enter_async_context(
+                        rpc.dial(address, kme.credentials, target=target)
+                    )
+                uri = identity.uri(TESTBED, "node", kme.name)
+                https = kmes.write(f"https-{kme.name}", kmes.authority.issue(uri, ["localhost"], ["127.0.0.1"]))
+                delivery = KeyDelivery(kme.store, kme.exchange, kme.directory, delivery_limits)
+                kme.https_port = await stack.enter_async_context(serve_etsi014("localhost:0", https, delivery))
+            tasks = [asyncio.create_task(kme.exchange.run()) for kme in kmes.kmes.values() if with_runs]
+            try:
+                yield kmes
+            finally:
+                for task in tasks:
+                    task.cancel()
+                ended = await asyncio.gather(*tasks, return_exceptions=True)
+                assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+
+    return run
