@@ -1,4 +1,4 @@
-"""node.entropy: what a node draws for keys: the operating system's generator, or, on demand, a reproducible stream."""
+"""node.entropy: what a node draws for keys: the system's generator or, on demand, a reproducible stream. Edge."""
 
 import hashlib
 import os

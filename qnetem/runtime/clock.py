@@ -1,4 +1,4 @@
-"""qnetem.runtime.clock: emulated time, as integers of picoseconds since the testbed's epoch."""
+"""qnetem.runtime.clock: emulated time, as integers of picoseconds since the testbed's epoch. Edge: the host clock."""
 
 import asyncio
 import time
