@@ -1,0 +1,1 @@
+"""bench: where the figures of the documentation come from; `make bench`."""
