@@ -49,25 +49,18 @@ class Layout:
         self.bit_count = bit_count
         self.frame_count = max(1, (bit_count + FRAME_BITS // 2) // FRAME_BITS)
         self.row_count = -(-bit_count // self.frame_count)
-        self._key = (permutation_seed & 0xFFFFFFFF, permutation_seed >> 32)
+        key = (permutation_seed & 0xFFFFFFFF, permutation_seed >> 32)
         rows = np.arange(self.row_count, dtype=np.uint64)
+        words = _words(np.arange(1, ORDERED_PASSES), self.row_count, key).astype(np.uint64)
         self.orders = np.empty((ORDERED_PASSES, self.row_count), dtype=np.int32)
         self.orders[0] = rows
-        for number in range(1, ORDERED_PASSES):
-            words = self._words(number, self.row_count).astype(np.uint64)
-            self.orders[number] = np.sort(words << np.uint64(32) | rows) & np.uint64(0xFFFFFFFF)
+        self.orders[1:] = np.sort(words << np.uint64(32) | rows, axis=1) & np.uint64(0xFFFFFFFF)
         self.ranks = np.empty_like(self.orders)
-        np.put_along_axis(self.ranks, self.orders, rows.astype(np.int32)[None, :], axis=1)
-        self.masks = np.empty((CHECK_PASSES, self.row_count), dtype=np.uint8)
-        for check in range(CHECK_PASSES):
-            words = self._words(ORDERED_PASSES + check, -(-self.row_count // 32)).astype("<u4")
-            self.masks[check] = np.unpackbits(words.view(np.uint8), count=self.row_count, bitorder="little")
+        for order, rank in zip(self.orders, self.ranks, strict=True):
+            rank[order] = rows
+        words = _words(np.arange(ORDERED_PASSES, PASSES), -(-self.row_count // 32), key).astype("<u4")
+        self.masks = np.unpackbits(words.view(np.uint8), axis=1, count=self.row_count, bitorder="little")
         self.first_counts = self.masks.sum(axis=1, dtype=np.int64)
-
-    def _words(self, number: int, count: int) -> U32:
-        """Return the first `count` Philox words of pass `number`, uint32."""
-        counters = np.arange(-(-count // 4), dtype=np.uint64)
-        return np.stack(philox4x32(counters, number, 0, STREAM, *self._key), axis=1).reshape(-1)[:count]
 
     @property
     def position_count(self) -> int:
@@ -115,3 +108,10 @@ class Layout:
             span = slice(offsets[index], offsets[index] + lengths[index])
             result[index] = parity(rows[frames[index], self.check_order(checks[index])[span]])
         return result
+
+
+def _words(passes: I64, count: int, key: tuple[int, int]) -> U32:
+    """Return the first `count` Philox words of each pass, uint32[passes, count]."""
+    counters = np.arange(-(-count // 4), dtype=np.uint64)
+    words = np.stack(philox4x32(counters, passes[:, None], 0, STREAM, *key), axis=-1)
+    return np.ascontiguousarray(words.reshape(len(passes), -1)[:, :count])
