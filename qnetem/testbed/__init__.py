@@ -1,0 +1,1 @@
+"""qnetem.testbed: launching a topology as real processes, and the supervisor that owns them."""

@@ -1,0 +1,124 @@
+"""qnetem.testbed.configs: what each process is told, and nothing that belongs to another. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qnetem.runtime import identity, rng
+from qnetem.testbed.addresses import HOST, broker_key, path_key
+from qnetem.testbed.desired import Desired
+from qnetem.testbed.layout import Layout
+from qnetem.testbed.plan import BROKER, KINDS, ProcessPlan, TestbedPlan
+from qnetem.topology.model import Link, Topology
+from qnetem.v1 import process_pb2
+
+__all__ = ["ConfigMaker"]
+
+
+@dataclass(frozen=True)
+class ConfigMaker:
+    """Makes the ProcessConfig of each process of a plan."""
+
+    topology: Topology
+    plan: TestbedPlan
+    ports: Mapping[str, int]
+    layout: Layout
+    testbed_secret: bytes = field(repr=False)
+    desired: Desired
+
+    def make(self, process: ProcessPlan) -> process_pb2.ProcessConfig:
+        """Return what a process is told."""
+        config = process_pb2.ProcessConfig(
+            testbed=self.topology.name,
+            name=process.name,
+            kind=process_pb2.ProcessKind.ValueType(process.kind),
+            state_dir=str(self.layout.state(process.name)),
+            journal_path=str(self.layout.journal(process.name)),
+            credentials=self.layout.credentials(KINDS[process.kind], process.name),
+            clock=process_pb2.ClockConfig(
+                epoch_ns=self.plan.epoch_ns, scale=self.plan.scale, source=process_pb2.ClockConfig.SOURCE_MONOTONIC
+            ),
+            listeners=process_pb2.Listeners(**process.listeners),
+        )
+        if self.topology.has_broker and process.name != BROKER:
+            config.telemetry.host = HOST
+            config.telemetry.port = self.ports[broker_key(BROKER)]
+            config.telemetry.username = process.name
+            config.telemetry.password_path = str(self.layout.mqtt_password(process.name))
+        links = [self.topology.links[link] for link in process.links]
+        match process.kind:
+            case process_pb2.PROCESS_KIND_NODE:
+                self._fill_node(config.node, process.name, links)
+            case process_pb2.PROCESS_KIND_QUANTUM_CHANNEL:
+                config.quantum_channel.links.extend(self._quantum_link(link) for link in links)
+            case process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL:
+                for link in links:
+                    config.classical_channel.paths.extend(
+                        self._path(process.name, link, node) for node in link.endpoints
+                    )
+            case process_pb2.PROCESS_KIND_BROKER:
+                config.broker.listen = f"{HOST}:{self.ports[broker_key(process.name)]}"
+                config.broker.users_path = str(self.layout.mqtt_password("users"))
+        return config
+
+    def _device_secret(self, link: Link, node: str) -> bytes:
+        return rng.device_secret(self.testbed_secret, link.id, node)
+
+    def _nature_secret(self, link: Link) -> bytes:
+        return rng.nature_secret(self.topology.seed, self.topology.name, link.id)
+
+    def _fill_node(self, config: process_pb2.NodeConfig, name: str, links: list[Link]) -> None:
+        config.https_credentials.CopyFrom(self.layout.credentials("node", name, "https-"))
+        config.links.extend(self._node_link(link, name) for link in links)
+        config.sae_ids.extend(self.topology.saes_of(name))
+        config.sae_places.extend(
+            process_pb2.SaePlace(sae_id=sae, node=node) for sae, node in self.topology.saes.items()
+        )
+        if self.topology.is_reproducible:
+            config.reproducible_secret = rng.derive_secret(self.testbed_secret, "node", name)
+
+    def _node_link(self, link: Link, node: str) -> process_pb2.NodeLinkConfig:
+        testbed, peer, place = self.topology.name, link.peer_of(node), self.plan.links[link.id]
+        is_transmitter = node == link.transmitter
+        return process_pb2.NodeLinkConfig(
+            link_id=link.id,
+            role=process_pb2.LINK_ROLE_TRANSMITTER if is_transmitter else process_pb2.LINK_ROLE_RECEIVER,
+            peer_node=peer,
+            peer=process_pb2.PartyAddress(
+                address=f"{HOST}:{self.ports[path_key(place.classical_channel, link.id, node)]}",
+                target=identity.dns_name(testbed, "node", peer),
+                uri=identity.uri(testbed, "node", peer),
+            ),
+            quantum_channel=process_pb2.PartyAddress(
+                address=self.plan.processes[place.quantum_channel].listeners["peer"],
+                target=identity.dns_name(testbed, "quantum-channel", place.quantum_channel),
+                uri=identity.uri(testbed, "quantum-channel", place.quantum_channel),
+            ),
+            device_secret=self._device_secret(link, node),
+            planned=link.planned,
+            protocol=link.protocol,
+        )
+
+    def _quantum_link(self, link: Link) -> process_pb2.QuantumLinkConfig:
+        return process_pb2.QuantumLinkConfig(
+            link_id=link.id,
+            transmitter_uri=identity.uri(self.topology.name, "node", link.transmitter),
+            receiver_uri=identity.uri(self.topology.name, "node", link.receiver),
+            transmitter_secret=self._device_secret(link, link.transmitter),
+            receiver_secret=self._device_secret(link, link.receiver),
+            nature_secret=self._nature_secret(link),
+            planned=link.planned,
+            settings=self.desired.quantum.get(link.id),
+        )
+
+    def _path(self, process: str, link: Link, from_node: str) -> process_pb2.ClassicalPathConfig:
+        to_node = link.peer_of(from_node)
+        return process_pb2.ClassicalPathConfig(
+            link_id=link.id,
+            from_node=from_node,
+            to_node=to_node,
+            listen=f"{HOST}:{self.ports[path_key(process, link.id, from_node)]}",
+            forward_to=self.plan.processes[to_node].listeners["peer"],
+            planned=link.classical,
+            settings=self.desired.classical.get(link.id),
+            nature_secret=self._nature_secret(link),
+        )

@@ -1,0 +1,1 @@
+"""qnetem.testbed.supervisor: the process that owns all processes of a testbed."""

@@ -1,0 +1,134 @@
+"""qnetem.testbed.supervisor.server: the supervisor as a gRPC service on its local socket. Edge."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from qnetem.testbed.desired import Plane, Settings
+from qnetem.testbed.supervisor.children import Children
+from qnetem.testbed.supervisor.events import Events
+from qnetem.testbed.supervisor.links import Links
+from qnetem.testbed.supervisor.reach import Reach
+from qnetem.v1 import process_pb2, supervisor_pb2, supervisor_pb2_grpc
+
+__all__ = ["SupervisorServicer"]
+
+
+class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
+    """Answers the command line and the Python API."""
+
+    def __init__(
+        self,
+        children: Children,
+        links: Links,
+        reach: Reach,
+        events: Events,
+        *,
+        describe: Callable[[], supervisor_pb2.GetTestbedResponse],
+        take_down: Callable[[], None],
+        is_down: asyncio.Event,
+    ) -> None:
+        """Serve.
+
+        Args:
+            children: The processes.
+            links: The settings of the links.
+            reach: Calls to the processes.
+            events: What happens.
+            describe: Returns the testbed as it is, without `is_held`.
+            take_down: Begins to take everything down.
+            is_down: Set when all processes have ended.
+        """
+        self._children = children
+        self._links = links
+        self._reach = reach
+        self._events = events
+        self._describe = describe
+        self._take_down = take_down
+        self._is_down = is_down
+        self._hold_count = 0
+
+    def _testbed(self) -> supervisor_pb2.GetTestbedResponse:
+        testbed = self._describe()
+        testbed.is_held = testbed.is_held or self._hold_count > 0
+        return testbed
+
+    async def GetTestbed(
+        self, request: supervisor_pb2.GetTestbedRequest, context: Any
+    ) -> supervisor_pb2.GetTestbedResponse:
+        """Return the testbed as the supervisor knows it."""
+        return self._testbed()
+
+    async def Inspect(self, request: supervisor_pb2.InspectRequest, context: Any) -> supervisor_pb2.InspectResponse:
+        """Ask every node."""
+        names = [child.plan.name for child in self._children if child.plan.kind == process_pb2.PROCESS_KIND_NODE]
+        nodes = await self._reach.nodes(names)
+        return supervisor_pb2.InspectResponse(testbed=self._testbed(), nodes=nodes)
+
+    async def Act(self, request: supervisor_pb2.ActRequest, context: Any) -> supervisor_pb2.ActResponse:
+        """Start, stop, kill, restart, pause or resume processes."""
+        chosen = await self._children.act(request.action, request.names)
+        return supervisor_pb2.ActResponse(processes=[child.status() for child in chosen])
+
+    async def SetLink(
+        self, request: supervisor_pb2.SupervisorServiceSetLinkRequest, context: Any
+    ) -> supervisor_pb2.SupervisorServiceSetLinkResponse:
+        """Change settings of a link until they are reset."""
+        settings: dict[Plane, Settings] = {}
+        if request.HasField("quantum"):
+            settings["quantum"] = request.quantum
+        if request.HasField("classical"):
+            settings["classical"] = request.classical
+        report = await self._links.set(request.link_id, settings)
+        self._events.tell("link.set", link_id=request.link_id, **_written(settings.values()))
+        return supervisor_pb2.SupervisorServiceSetLinkResponse(link=report)
+
+    async def ResetLink(
+        self, request: supervisor_pb2.SupervisorServiceResetLinkRequest, context: Any
+    ) -> supervisor_pb2.SupervisorServiceResetLinkResponse:
+        """Take settings of a link back."""
+        fields: dict[Plane, Sequence[str]] = {"quantum": request.quantum_fields, "classical": request.classical_fields}
+        if request.is_all:
+            fields = {"quantum": (), "classical": ()}
+        else:
+            fields = {plane: names for plane, names in fields.items() if names}
+        report = await self._links.reset(request.link_id, fields)
+        names = [*request.quantum_fields, *request.classical_fields]
+        self._events.tell("link.reset", link_id=request.link_id, fields=names)
+        return supervisor_pb2.SupervisorServiceResetLinkResponse(link=report)
+
+    async def GetLink(
+        self, request: supervisor_pb2.SupervisorServiceGetLinkRequest, context: Any
+    ) -> supervisor_pb2.SupervisorServiceGetLinkResponse:
+        """Return what is in force on a link and what is wanted."""
+        return supervisor_pb2.SupervisorServiceGetLinkResponse(link=await self._links.get(request.link_id))
+
+    async def Down(self, request: supervisor_pb2.DownRequest, context: Any) -> supervisor_pb2.DownResponse:
+        """Take everything down; answered when all processes have ended."""
+        self._take_down()
+        await self._is_down.wait()
+        return supervisor_pb2.DownResponse()
+
+    async def Hold(
+        self, request: supervisor_pb2.HoldRequest, context: Any
+    ) -> AsyncIterator[supervisor_pb2.HoldResponse]:
+        """Hold the testbed: however the call ends, everything is taken down."""
+        self._hold_count += 1
+        # a callback and not `finally`: the call can end while nobody runs this
+        context.add_done_callback(lambda _: self._take_down())
+        yield supervisor_pb2.HoldResponse(is_held=True)
+        await self._is_down.wait()
+
+    async def WatchEvents(
+        self, request: supervisor_pb2.WatchEventsRequest, context: Any
+    ) -> AsyncIterator[supervisor_pb2.WatchEventsResponse]:
+        """Tell the state of everything, then every event."""
+        watcher = self._events.watch()
+        context.add_done_callback(lambda _: self._events.forget(watcher))
+        yield supervisor_pb2.WatchEventsResponse(testbed=self._testbed())
+        async for event in watcher.events():
+            yield supervisor_pb2.WatchEventsResponse(event=event)
+
+
+def _written(settings: Any) -> dict[str, Any]:
+    return {field.name: value for one in settings for field, value in one.ListFields()}

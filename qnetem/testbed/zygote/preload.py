@@ -1,0 +1,42 @@
+"""qnetem.testbed.zygote.preload: what is imported once, before any fork. Edge."""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Final
+
+__all__ = ["preload"]
+
+# what the rooms import late, so that those who only import the rooms do not pay for it
+_LATE: Final = (
+    "aiohttp.web",
+    "aiomqtt",
+    "cryptography.hazmat.primitives.asymmetric.ec",
+    "cryptography.x509",
+    "google.protobuf.json_format",
+    "grpc.aio",
+    "qnetem.runtime.process",
+    "sqlite3",
+)
+
+
+def preload(rooms: Iterable[str]) -> None:
+    """Import rooms ("node.service"), what they import late, and the kernels (`*_compiled`) of their packages."""
+    for name in _LATE:
+        importlib.import_module(name)
+    packages = {"qnetem.runtime"}
+    for room in rooms:
+        importlib.import_module(room)
+        packages.add(room.partition(".")[0])
+    for package in sorted(packages - {"qnetem"}):
+        _import_compiled(sys.modules[package])
+
+
+def _import_compiled(package: ModuleType) -> None:
+    for entry in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if entry.ispkg:
+            _import_compiled(importlib.import_module(entry.name))
+        elif entry.name.endswith("_compiled"):
+            importlib.import_module(entry.name)
