@@ -1,0 +1,59 @@
+"""quantum_channel.conditions: what nature is like on a link during one block, from what the link is made of. Pure.
+
+Everything that acts on a link does so here, as a number of `Conditions`; the sampler knows nothing else. What varies
+between blocks (drift of loss and polarisation, dispersion, Raman light, a clock that is off) changes these numbers;
+what an eavesdropper does changes the click probabilities that `response` makes of them.
+"""
+
+from dataclasses import dataclass
+
+from quantum_channel.detector import dark_prob, dead_slots
+from quantum_channel.fibre import fibre_loss_db, survival_prob
+from quantum_channel.parameters import Parameters
+from quantum_channel.timing import sigma_ps
+
+__all__ = ["Conditions", "conditions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Nature during one block.
+
+    Attributes:
+        detection_prob: A photon that was sent is detected: fibre, receiver and detector efficiency together.
+        wrong_probs: A detected photon is at the wrong detector though bases match, in Z and in X.
+        dark_prob: Per gate and detector.
+        sigma_ps: Standard deviation of the arrival in its slot.
+        offset_ps: Mean of the arrival in its slot.
+        dead_slots: Slots blanked after a click.
+        afterpulse_prob: A click begets an afterpulse that falls behind its dead time.
+        afterpulse_tau_slots: Mean delay of afterpulses behind the dead time, slots.
+    """
+
+    detection_prob: float
+    wrong_probs: tuple[float, float]
+    dark_prob: float
+    sigma_ps: float
+    offset_ps: float
+    dead_slots: int
+    afterpulse_prob: float
+    afterpulse_tau_slots: float
+
+
+def conditions(parameters: Parameters) -> Conditions:
+    """Return what nature is like on an undisturbed link."""
+    p = parameters
+    loss_db = (
+        fibre_loss_db(p.length_km, p.attenuation_db_per_km, p.connector_count, p.connector_loss_db, p.extra_loss_db)
+        + p.receiver_loss_db
+    )
+    return Conditions(
+        detection_prob=p.efficiency * survival_prob(loss_db),
+        wrong_probs=(p.misalignment_prob, p.misalignment_prob),
+        dark_prob=dark_prob(p.dark_count_hz, p.clock_hz),
+        sigma_ps=sigma_ps((p.source_jitter_fwhm_ps, p.detector_jitter_fwhm_ps, p.link_jitter_fwhm_ps)),
+        offset_ps=0.0,
+        dead_slots=dead_slots(p.dead_time_ps, p.clock_hz),
+        afterpulse_prob=p.afterpulse_prob,
+        afterpulse_tau_slots=p.afterpulse_tau_ps * p.clock_hz / 1e12,
+    )

@@ -1,0 +1,326 @@
+"""quantum_channel.sampler: the clicks of a run of blocks, by arrays. Pure.
+
+Cost follows clicks: pulses that do not click are never looked at. `sampler_compiled` draws the same words in the same
+order and is tested to give the same bytes.
+
+DRAW LAYOUT (nature is implemented here alone; a change of it changes every replay). Block b, candidate j = 0, 1, ...:
+word w_n is word n of nature's draw j of block b (choice.proto), slots count from the first of the block.
+  w0  gap: the candidate's slot is `base` + floor(ln u0 / ln(1 - p_max)), u = (w + 1/2) / 2^32, where `base` is 0 for
+      the first candidate, then the slot after the candidate before it. While responses say `is_skipping`, slots that
+      are blanked whatever the jitter are passed over: `base` is not below the last blanked slot + 1 - reach.
+      The block's candidates end with the first whose slot is 2^20 or more.
+  w1  kept when below P(click | class) / p_max, the class following from the choices of both ends at that pulse.
+  w2  how it clicked: the cells of detector.CELL_DETECTORS.
+  w3  its arrival: the landing table when there was light, uniform over the slot for a dark count.
+Kept candidates are registered in order, when the slot they land in is not blanked; registering blanks that slot and
+the `dead_slots` after it. So a slot registers once, and clicks come in ascending slots.
+  Afterpulse of the click that was candidate j: words of draw j + 2^31. w0 below p_ap: it begets one,
+  floor(e) + 1 slots after the blanked ones, e = -ln u1 tau; at detector w2 >> 31; arrival in its slot: e's fraction.
+  An afterpulse is registered as any click is, before the candidates of its slot and later, and begets none.
+Blanked slots and afterpulses that are due later are carried to the next block; a train starts without.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from qnetem.runtime.rng import (
+    BLOCK_PULSES,
+    STREAM_NATURE,
+    STREAM_RECEIVER,
+    STREAM_TRANSMITTER,
+    philox4x32,
+    secret_words,
+)
+from quantum_channel.detector import CELL_DETECTORS, FIRST_DARK_CELL
+from quantum_channel.response import Response
+from quantum_channel.timing import Landing
+
+__all__ = [
+    "AFTERPULSE_DRAW",
+    "BLOCK_BITS",
+    "COLD",
+    "GAP_LIMIT",
+    "Carry",
+    "Keys",
+    "Sample",
+    "Sampler",
+    "log_uniform",
+    "sample",
+]
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+F64 = npt.NDArray[np.float64]
+
+BLOCK_BITS: Final = 20
+AFTERPULSE_DRAW: Final = 1 << 31
+# no gap or delay is longer, so that integers of 32 bits hold them
+GAP_LIMIT: Final = float(1 << 30)
+_LN2: Final = 0.6931471805599453
+_ONE: Final = np.uint64(0x3FF0000000000000)  # bits of 1.0
+_ROOT_HALF: Final = np.uint64(0x3FE6A09E667F3BCD)  # bits of sqrt(1/2)
+_LOG_TERMS: Final = tuple(1.0 / n for n in range(19, 1, -2))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The Philox keys and counter words of nature and of both ends' choices: (k0, k1, c2, c3) of each."""
+
+    words: U32  # shape (3, 4): nature (k0, k1, unused, c3), transmitter, receiver
+
+    @classmethod
+    def of(cls, nature: bytes, transmitter: bytes, receiver: bytes) -> "Keys":
+        """Return the keys of the three secrets of a link (choice.proto).
+
+        Raises:
+            BadInputError: A secret is not 16 bytes long.
+        """
+        n0, n1, _, n3 = secret_words(nature)
+        rows = [(n0, n1, 0, n3 ^ STREAM_NATURE)]
+        for secret, number in ((transmitter, STREAM_TRANSMITTER), (receiver, STREAM_RECEIVER)):
+            s0, s1, s2, s3 = secret_words(secret)
+            rows.append((s0, s1, s2 ^ number, s3))
+        return cls(np.array(rows, dtype=np.uint32))
+
+    def __repr__(self) -> str:
+        """Return a text without the secrets."""
+        return "Keys(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """What a block leaves to the next, slots counted from the next one's first.
+
+    Attributes:
+        blanked_to: Last blanked slot.
+        due_slots: Slots of afterpulses to come, ascending. Shape (n,), int64.
+        due_detectors: Shape (n,), uint8.
+        due_arrivals_ps: Shape (n,), int32.
+    """
+
+    blanked_to: int
+    due_slots: I64
+    due_detectors: U8
+    due_arrivals_ps: I32
+
+
+_NEVER: Final = -(1 << 31)
+# the receiver's gate opens with the train: nothing lands before its first slot
+COLD: Final = Carry(-1, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the detectors registered in a run of blocks, in order: the arrays of quantum_channel.proto's Clicks.
+
+    Attributes:
+        block_counts: Clicks in each block. Shape (blocks,), uint32.
+        offsets: Slot relative to the block's first. Shape (clicks,), int32.
+        detectors: 1 = detector 0, 2 = detector 1, 3 = both. Shape (clicks,), uint8.
+        arrivals_ps: Arrival relative to the centre of the slot. Shape (clicks,), int32.
+    """
+
+    block_counts: U32
+    offsets: I32
+    detectors: U8
+    arrivals_ps: I32
+
+
+class Sampler(Protocol):
+    """Samples a run of blocks; the compiled and the array implementation are called alike."""
+
+    def __call__(
+        self, response: Response, keys: Keys, first_block: int, block_count: int, carry: Carry
+    ) -> tuple[Sample, Carry]:
+        """Return the clicks of the blocks and what they leave to the next."""
+
+
+def log_uniform(words: U32) -> F64:
+    """Return ln((w + 1/2) / 2^32), to 1e-14 of itself. Any shape.
+
+    Written out in additions, multiplications and one division, since logarithms of libraries differ in the last bit.
+    """
+    # exponent and mantissa in [sqrt(1/2), sqrt(2)), taken from the bits of the double
+    bits = (words.astype(np.float64) + 0.5).view(np.uint64) + (_ONE - _ROOT_HALF)
+    power = ((bits >> np.uint64(52)).astype(np.int32) - np.int32(1023 + 32)).astype(np.float64)
+    mantissa = ((bits & np.uint64(0xFFFFFFFFFFFFF)) + _ROOT_HALF).view(np.float64)
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square = s * s
+    series = np.full_like(s, _LOG_TERMS[0])
+    for term in _LOG_TERMS[1:]:
+        series = series * square + term
+    return power * _LN2 + (2.0 * s) * (series * square + 1.0)
+
+
+def _land(table: Landing, words: U32) -> tuple[I32, I32]:
+    outcome = np.searchsorted(table.thresholds, words.astype(np.uint64), side="right")
+    return table.shifts[outcome], table.arrivals_ps[outcome]
+
+
+def _uniform_arrival(words: U32, slot_ps: int) -> I32:
+    return ((words.astype(np.uint64) * np.uint64(slot_ps)) >> np.uint64(32)).astype(np.int32) - np.int32(slot_ps // 2)
+
+
+@dataclass(slots=True)
+class _Candidates:
+    """Draws j, j+1, ... of a block by array; what depends on the candidate's slot follows in `classify`."""
+
+    gaps: I64
+    keep: U32
+    way: U32
+    arrival: U32
+
+    @classmethod
+    def draw(cls, response: Response, keys: Keys, block: int, first: int, count: int) -> "_Candidates":
+        k0, k1, _, c3 = (int(word) for word in keys.words[0])
+        counters = np.arange(first, first + count, dtype=np.uint64)
+        gap, keep, way, arrival = philox4x32(counters, block & 0xFFFFFFFF, block >> 32, c3, k0, k1)
+        gaps = np.minimum(log_uniform(gap) * response.gap_scale, GAP_LIMIT).astype(np.int64)
+        return cls(gaps, keep, way, arrival)
+
+    def classify(
+        self, response: Response, keys: Keys, block: int, slots: I64
+    ) -> tuple[npt.NDArray[np.bool_], U8, I64, I32]:
+        """Return (is kept, detectors, landing slot, arrival) of these candidates at `slots` of the block."""
+        pulses = (np.uint64(block) << np.uint64(BLOCK_BITS)) + slots.astype(np.uint64)
+        low, high = pulses & np.uint64(0xFFFFFFFF), pulses >> np.uint64(32)
+        (t0, t1, t2, t3), (r0, r1, r2, r3) = (tuple(int(w) for w in row) for row in keys.words[1:])
+        base, level, bit, _ = philox4x32(low, high, t2, t3, t0, t1)
+        other, *_ = philox4x32(low, high, r2, r3, r0, r1)
+        intensity = (level[:, None] >= response.intensity_thresholds).sum(axis=1)
+        transmitter = (base >= response.basis_thresholds[0]).astype(np.int64)
+        receiver = (other >= response.basis_thresholds[1]).astype(np.int64)
+        classes = ((intensity * 2 + transmitter) * 2 + receiver) * 2 + (bit >> np.uint32(31))
+        is_kept = self.keep < response.accept[classes]
+        cell = (self.way[:, None] >= response.cells[classes]).sum(axis=1)
+        shifts, arrivals = _land(response.landing, self.arrival)
+        is_dark = cell >= FIRST_DARK_CELL
+        shifts = np.where(is_dark, 0, shifts)
+        arrivals = np.where(is_dark, _uniform_arrival(self.arrival, response.slot_ps), arrivals)
+        return is_kept, CELL_DETECTORS[cell], slots + shifts, arrivals.astype(np.int32)
+
+
+class _Register:
+    """The receiver's electronics: blanks after every click, and lets afterpulses come."""
+
+    def __init__(self, response: Response, keys: Keys, carry: Carry) -> None:
+        self._response = response
+        self._nature = [int(word) for word in keys.words[0]]
+        self.blanked_to = carry.blanked_to
+        due = zip(carry.due_slots.tolist(), carry.due_detectors.tolist(), carry.due_arrivals_ps.tolist(), strict=True)
+        self._due: list[tuple[int, int, int]] = list(due)
+        self.clicks: list[tuple[int, int, int]] = []
+        self.block_counts: list[int] = []
+
+    def _click(self, slot: int, detectors: int, arrival_ps: int) -> bool:
+        if slot <= self.blanked_to:
+            return False
+        self.clicks.append((slot, detectors, arrival_ps))
+        self.blanked_to = slot + self._response.dead_slots
+        return True
+
+    def let_come(self, slot: int) -> None:
+        """Register the afterpulses due up to and in `slot`."""
+        while self._due and self._due[0][0] <= slot:
+            self._click(*self._due.pop(0))
+
+    def candidate(self, block: int, number: int, slot: int, landing_slot: int, detectors: int, arrival_ps: int) -> None:
+        """Register a kept candidate."""
+        self.let_come(slot)
+        if self._click(landing_slot, detectors, arrival_ps) and self._response.afterpulse_threshold:
+            k0, k1, _, c3 = self._nature
+            begets, delay, detector, _ = philox4x32(
+                number + AFTERPULSE_DRAW, block & 0xFFFFFFFF, block >> 32, c3, k0, k1
+            )
+            if int(begets) < self._response.afterpulse_threshold:
+                wait = min(-float(log_uniform(delay)) * self._response.afterpulse_tau_slots, GAP_LIMIT)
+                whole = math.floor(wait)
+                arrival = math.floor((wait - whole) * self._response.slot_ps) - self._response.slot_ps // 2
+                daughter = (self.blanked_to + 1 + whole, 1 + (int(detector) >> 31), arrival)
+                place = len(self._due)
+                while place and self._due[place - 1][0] > daughter[0]:
+                    place -= 1
+                self._due.insert(place, daughter)
+
+    def end_block(self) -> None:
+        """Let the rest of the block pass."""
+        self.let_come(BLOCK_PULSES - 1)
+        self.block_counts.append(len(self.clicks) - sum(self.block_counts))
+        self.blanked_to = max(self.blanked_to - BLOCK_PULSES, _NEVER)
+        self._due = [(slot - BLOCK_PULSES, detectors, arrival) for slot, detectors, arrival in self._due]
+
+    def carry(self) -> Carry:
+        slots, detectors, arrivals = zip(*self._due, strict=True) if self._due else ((), (), ())
+        return Carry(
+            self.blanked_to,
+            np.array(slots, dtype=np.int64),
+            np.array(detectors, dtype=np.uint8),
+            np.array(arrivals, dtype=np.int32),
+        )
+
+
+def _all_candidates(response: Response, keys: Keys, block: int, register: _Register) -> None:
+    """Draw every candidate of the block, by array, then register the kept ones in order."""
+    expected = response.candidate_prob * BLOCK_PULSES
+    step = int(expected + 6.0 * math.sqrt(expected)) + 16
+    base = number = 0
+    while base < BLOCK_PULSES:
+        drawn = _Candidates.draw(response, keys, block, number, step)
+        slots = base + np.cumsum(drawn.gaps + 1) - 1
+        is_kept, detectors, landing_slots, arrivals = drawn.classify(
+            response, keys, block, np.minimum(slots, BLOCK_PULSES)
+        )
+        for j in np.flatnonzero(is_kept & (slots < BLOCK_PULSES)).tolist():
+            register.candidate(
+                block, number + j, int(slots[j]), int(landing_slots[j]), int(detectors[j]), int(arrivals[j])
+            )
+        base = int(slots[-1]) + 1
+        number += step
+
+
+def _live_candidates(response: Response, keys: Keys, block: int, register: _Register) -> None:
+    """Draw the candidates of the block one by one, passing over what is blanked."""
+    base = number = 0
+    while True:
+        drawn = _Candidates.draw(response, keys, block, number, 1)
+        live = register.blanked_to + 1 - response.landing.reach_slots
+        slot = max(base, live) + int(drawn.gaps[0])
+        if slot >= BLOCK_PULSES:
+            return
+        is_kept, detectors, landing_slots, arrivals = drawn.classify(
+            response, keys, block, np.array([slot], dtype=np.int64)
+        )
+        if is_kept[0]:
+            register.candidate(block, number, slot, int(landing_slots[0]), int(detectors[0]), int(arrivals[0]))
+        base = slot + 1
+        number += 1
+
+
+def sample(response: Response, keys: Keys, first_block: int, block_count: int, carry: Carry) -> tuple[Sample, Carry]:
+    """Return what the detectors register in `block_count` blocks from `first_block` on, and what is left to the next.
+
+    The result does not depend on how a train is cut into runs, as long as each gets the carry of the one before.
+    """
+    register = _Register(response, keys, carry)
+    candidates = _live_candidates if response.is_skipping else _all_candidates
+    for block in range(first_block, first_block + block_count):
+        if response.candidate_prob > 0.0:
+            candidates(response, keys, block, register)
+        register.end_block()
+    clicks = np.array(register.clicks, dtype=np.int64).reshape(-1, 3)
+    return (
+        Sample(
+            np.array(register.block_counts, dtype=np.uint32),
+            clicks[:, 0].astype(np.int32),
+            clicks[:, 1].astype(np.uint8),
+            clicks[:, 2].astype(np.int32),
+        ),
+        register.carry(),
+    )

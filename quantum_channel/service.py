@@ -1,0 +1,203 @@
+"""quantum_channel.service: the process: both ends of every link, and operators who change links. Wiring."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from qnetem.runtime import rpc
+from qnetem.runtime.clock import to_time
+from qnetem.runtime.errors import BadInputError, DeniedError, NotFoundError
+from qnetem.runtime.process import Process
+from qnetem.v1 import process_pb2, quantum_channel_pb2, quantum_channel_pb2_grpc
+from quantum_channel import wire
+from quantum_channel.link import Link
+from quantum_channel.metrics import LinkCollector
+from quantum_channel.nature import Ends, Nature
+from quantum_channel.parameters import SETTABLE, BadLinkError
+from quantum_channel.sampler import Keys, Sampler
+from quantum_channel.train import BadTrainError
+
+__all__ = ["QuantumChannelServicer", "QuantumLinkServicer", "serve"]
+
+_PEER: Final = "qnetem.v1.QuantumChannelService"
+_MANAGEMENT: Final = "qnetem.v1.QuantumLinkService"
+_HELLO_S: Final = 5.0
+
+
+def _link(links: Mapping[str, Nature], link_id: str) -> Nature:
+    nature = links.get(link_id)
+    if nature is None:
+        raise NotFoundError(f"no quantum link {link_id!r} here")
+    return nature
+
+
+def _admit(context: Any, uri: str, role: str, link_id: str) -> None:
+    caller = rpc.caller_uri(context)
+    if caller != uri:
+        raise DeniedError(f"{caller} is not the {role} of link {link_id}")
+
+
+class QuantumChannelServicer(quantum_channel_pb2_grpc.QuantumChannelServiceServicer):
+    """The two ends of each link."""
+
+    def __init__(self, links: Mapping[str, Nature]) -> None:
+        """Serve the ends of `links`."""
+        self._links = links
+
+    # gRPC takes handlers that write; the stubs know only such as yield
+    async def Transmit(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        """Carry the trains of the transmitter of one link."""
+        requests = aiter(request_iterator)
+        try:
+            async with asyncio.timeout(_HELLO_S):
+                first: quantum_channel_pb2.TransmitRequest = await anext(requests)
+        except (StopAsyncIteration, TimeoutError):
+            raise BadTrainError("a stream without a hello") from None
+        if first.WhichOneof("event") != "hello":
+            raise BadTrainError("a stream begins with a hello")
+        nature = _link(self._links, first.hello.link_id)
+        _admit(context, nature.ends.transmitter, "transmitter", first.hello.link_id)
+        async with nature.transmitter.taken():
+            await nature.carry_trains(requests, context.write)
+
+    async def Receive(self, request: quantum_channel_pb2.ReceiveRequest, context: Any) -> None:  # type: ignore[override]
+        """Hand clicks to the receiver of one link."""
+        nature = _link(self._links, request.link_id)
+        _admit(context, nature.ends.receiver, "receiver", request.link_id)
+        async with nature.receiver.taken():
+            await nature.deliver_forever(context.write)
+
+
+class QuantumLinkServicer(quantum_channel_pb2_grpc.QuantumLinkServiceServicer):
+    """Settings and state of links, for operators."""
+
+    def __init__(self, links: Mapping[str, Nature], process: Process) -> None:
+        """Serve `links`; changes go to the process's journal and telemetry."""
+        self._links = links
+        self._process = process
+
+    async def SetLink(
+        self, request: quantum_channel_pb2.SetLinkRequest, context: Any
+    ) -> quantum_channel_pb2.SetLinkResponse:
+        """Merge settings of a link, from the next block on."""
+        nature = _link(self._links, request.link_id)
+        nature.link.set(wire.settings_from_message(request.settings), self._process.clock.now_ps())
+        return quantum_channel_pb2.SetLinkResponse(state=self._changed(nature, "set", context))
+
+    async def ResetLink(
+        self, request: quantum_channel_pb2.ResetLinkRequest, context: Any
+    ) -> quantum_channel_pb2.ResetLinkResponse:
+        """Forget settings of a link, from the next block on."""
+        nature = _link(self._links, request.link_id)
+        nature.link.reset(request.fields, self._process.clock.now_ps())
+        return quantum_channel_pb2.ResetLinkResponse(state=self._changed(nature, "reset", context))
+
+    async def GetLink(
+        self, request: quantum_channel_pb2.GetLinkRequest, context: Any
+    ) -> quantum_channel_pb2.GetLinkResponse:
+        """Return the state of a link."""
+        return quantum_channel_pb2.GetLinkResponse(state=_state(_link(self._links, request.link_id)))
+
+    def _changed(self, nature: Nature, how: str, context: Any) -> quantum_channel_pb2.QuantumLinkState:
+        link = nature.link
+        self._process.journal.write(
+            "quantum_channel.link.changed",
+            link_id=link.link_id,
+            how=how,
+            by=rpc.caller_uri(context),
+            effective_from_block=link.effective_from_block,
+            effective_since_ps=link.effective_since_ps,
+            **{name: getattr(link.effective, name) for name in sorted(SETTABLE)},
+        )
+        self._process.telemetry.publish(
+            f"quantum/{link.link_id}", {"link_id": link.link_id, "is_up": link.effective.is_up, **link.settings}
+        )
+        return _state(nature)
+
+
+def _state(nature: Nature) -> quantum_channel_pb2.QuantumLinkState:
+    link = nature.link
+    return quantum_channel_pb2.QuantumLinkState(
+        link_id=link.link_id,
+        effective=wire.parameters_message(link.effective),
+        settings=wire.settings_message(link.settings),
+        is_up=link.effective.is_up,
+        effective_since=to_time(link.effective_since_ps),
+        effective_from_block=link.effective_from_block,
+        has_transmitter=nature.transmitter.is_taken,
+        has_receiver=nature.has_receiver,
+        pulse_count=link.pulse_count,
+        click_count=link.click_count,
+        lag_ps=nature.lag_ps,
+    )
+
+
+def _nature(config: process_pb2.QuantumLinkConfig, process: Process, sampler: Sampler, pool: Executor) -> Nature:
+    try:
+        keys = Keys.of(config.nature_secret, config.transmitter_secret, config.receiver_secret)
+        planned = wire.parameters_from_message(config.planned)
+    except BadInputError as error:
+        raise BadLinkError(f"link {config.link_id}: {error}") from None
+    link = Link(config.link_id, planned, wire.settings_from_message(config.settings))
+    return Nature(link, keys, Ends(config.transmitter_uri, config.receiver_uri), process.clock, sampler, pool)
+
+
+def _fastest_sampler(process: Process) -> Sampler:
+    try:
+        from quantum_channel.sampler_compiled import sample  # imports numba
+    except ImportError as error:
+        from quantum_channel.sampler import sample
+
+        process.log.warning("quantum_channel.sampler.not_compiled", detail=str(error))
+    return sample
+
+
+@asynccontextmanager
+async def serve(process: Process) -> AsyncIterator[None]:
+    """Stand for nature on the configured links, and serve operators, while the block runs.
+
+    Raises:
+        BadInputError: The configuration is not a quantum channel's, or not usable; names the link and field.
+        StartError: An address cannot be bound; names it.
+    """
+    config = process.config
+    if not config.HasField("quantum_channel"):
+        raise BadInputError(f"{process.name}: not the configuration of a quantum channel")
+    for name in ("peer", "management"):
+        if not getattr(config.listeners, name):
+            raise BadInputError(f"{process.name}: listeners.{name} is missing")
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sampler") as pool:
+        sampler = await asyncio.get_running_loop().run_in_executor(pool, _fastest_sampler, process)
+        links: dict[str, Nature] = {}
+        for link_config in config.quantum_channel.links:
+            if link_config.link_id in links:
+                raise BadInputError(f"link {link_config.link_id}: given twice")
+            links[link_config.link_id] = _nature(link_config, process, sampler, pool)
+        process.metrics.register(LinkCollector(links))
+        peer = rpc.Registration(
+            quantum_channel_pb2_grpc.add_QuantumChannelServiceServicer_to_server,
+            QuantumChannelServicer(links),
+            _PEER,
+            {
+                "Transmit": [nature.ends.transmitter for nature in links.values()],
+                "Receive": [nature.ends.receiver for nature in links.values()],
+            },
+        )
+        management = rpc.Registration(
+            quantum_channel_pb2_grpc.add_QuantumLinkServiceServicer_to_server,
+            QuantumLinkServicer(links, process),
+            _MANAGEMENT,
+            {"*": process.operators},
+        )
+        operated = [management, *process.health.registrations((_MANAGEMENT,), process.operators)]
+        async with (
+            rpc.serve(config.listeners.peer, process.credentials, [peer], grace_s=0.0),
+            rpc.serve(config.listeners.management, process.credentials, operated),
+        ):
+            await process.health.set_links(True)
+            for link_id in links:
+                process.log.info("quantum_channel.link.ready", link_id=link_id)
+            yield

@@ -1,0 +1,80 @@
+"""quantum_channel.timing: when, and so in which slot, a click is registered. Pure.
+
+Slots are contiguous: a click that jitter carries out of its slot lands in a neighbour's and is taken for a click of
+that one, with that one's bases, intensity and bit.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from quantum_channel.parameters import BadLinkError
+
+__all__ = ["FWHM_PER_SIGMA", "Landing", "landing", "sigma_ps"]
+
+FWHM_PER_SIGMA: Final = 2.0 * math.sqrt(2.0 * math.log(2.0))  # 2.3548 of a Gaussian
+_GUIDE_BITS: Final = 10
+# beyond this a uniform of 32 bits does not reach
+_REACH_SIGMAS: Final = 6.4
+
+
+def sigma_ps(fwhms_ps: Iterable[float], sigmas_ps: Iterable[float] = ()) -> float:
+    """Return the standard deviation of independent contributions together, picoseconds.
+
+    Args:
+        fwhms_ps: Contributions given by their full width at half maximum (Gaussian): source, detector, electronics.
+        sigmas_ps: Contributions given by their standard deviation: dispersion, clocks.
+    """
+    squares = [(fwhm / FWHM_PER_SIGMA) ** 2 for fwhm in fwhms_ps] + [sigma**2 for sigma in sigmas_ps]
+    if not all(square >= 0.0 for square in squares):
+        raise BadLinkError("jitter: a contribution is not a number")
+    return math.sqrt(sum(squares))
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where clicks land, as a table over whole picoseconds: outcome j when exactly j thresholds are <= a uint32 word.
+
+    Attributes:
+        thresholds: Shape (n-1,), uint64, ascending.
+        shifts: Slots by which the click leaves its own. Shape (n,), int32.
+        arrivals_ps: Arrival relative to the centre of the slot it lands in. Shape (n,), int32.
+        guide: First candidate outcome for the upper bits of a word. Shape (2^10,), int32.
+        reach_slots: Largest absolute shift.
+    """
+
+    thresholds: npt.NDArray[np.uint64]
+    shifts: npt.NDArray[np.int32]
+    arrivals_ps: npt.NDArray[np.int32]
+    guide: npt.NDArray[np.int32]
+    reach_slots: int
+
+
+def landing(sigma_ps: float, period_ps: float, offset_ps: float = 0.0) -> Landing:
+    """Return the landing table of a Gaussian arrival, rounded to picoseconds.
+
+    Args:
+        sigma_ps: Standard deviation of the arrival.
+        period_ps: Time from slot to slot.
+        offset_ps: Mean arrival relative to the slot's centre: what the receiver's clock is off.
+    """
+    reach_ps = math.ceil(_REACH_SIGMAS * sigma_ps)
+    centre_ps = round(offset_ps)
+    times_ps = np.arange(centre_ps - reach_ps, centre_ps + reach_ps + 1, dtype=np.int64)
+    thresholds = np.zeros(len(times_ps) - 1, dtype=np.uint64)
+    for place, time_ps in enumerate(times_ps[:-1].tolist()):
+        z = (time_ps + 0.5 - offset_ps) / sigma_ps
+        thresholds[place] = round(0.5 * math.erfc(-z / math.sqrt(2.0)) * 2.0**32)
+    shifts = np.floor(times_ps / period_ps + 0.5).astype(np.int32)
+    words = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - _GUIDE_BITS)
+    return Landing(
+        thresholds=thresholds,
+        shifts=shifts,
+        arrivals_ps=np.round(times_ps - shifts * period_ps).astype(np.int32),
+        guide=np.searchsorted(thresholds, words, side="right").astype(np.int32),
+        reach_slots=int(np.abs(shifts).max()),
+    )

@@ -1,0 +1,129 @@
+"""quantum_channel.wire: parameters, settings and clicks as messages of qnetem.v1, and back. Edge."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from qnetem.runtime.errors import BadInputError
+from qnetem.v1 import parameters_pb2, quantum_channel_pb2
+from quantum_channel.parameters import Parameters, Settings
+from quantum_channel.sampler import Sample
+
+__all__ = [
+    "Clicks",
+    "clicks_from_message",
+    "clicks_message",
+    "parameters_from_message",
+    "parameters_message",
+    "settings_from_message",
+    "settings_message",
+]
+
+_FIELDS = tuple(field.name for field in fields(Parameters) if field.name != "is_up")
+_LISTS = ("intensities", "intensity_probs")
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """What a receiver is told of a stretch of whole blocks of one train: see quantum_channel.proto's Clicks.
+
+    Attributes:
+        train_id: The train.
+        first_block: First block of the stretch.
+        block_counts: Clicks in each block. Shape (blocks,), uint32.
+        offsets: Slot relative to the first pulse of its block. Shape (n,), int32.
+        detectors: 1 = detector 0, 2 = detector 1, 3 = both. Shape (n,), uint8.
+        arrivals_ps: Arrival relative to the centre of its slot. Shape (n,), int32.
+        is_last: The train's last stretch.
+        lag_ps: How far behind emulated time it was handed over.
+    """
+
+    train_id: int
+    first_block: int
+    block_counts: npt.NDArray[np.uint32]
+    offsets: npt.NDArray[np.int32]
+    detectors: npt.NDArray[np.uint8]
+    arrivals_ps: npt.NDArray[np.int32]
+    is_last: bool
+    lag_ps: int
+
+
+def parameters_from_message(message: parameters_pb2.LinkParameters) -> Parameters:
+    """Return what a link is planned to be.
+
+    Raises:
+        BadLinkError: A value is out of its range.
+    """
+    values = {name: getattr(message, name) for name in _FIELDS}
+    return Parameters(**{**values, **{name: tuple(values[name]) for name in _LISTS}})
+
+
+def parameters_message(parameters: Parameters) -> parameters_pb2.LinkParameters:
+    """Return the message of a link's parameters."""
+    return parameters_pb2.LinkParameters(**{name: getattr(parameters, name) for name in _FIELDS})
+
+
+def settings_from_message(message: parameters_pb2.LinkSettings) -> dict[str, float | int | bool]:
+    """Return the settings that are present."""
+    return {field.name: value for field, value in message.ListFields()}
+
+
+def settings_message(settings: Settings) -> parameters_pb2.LinkSettings:
+    """Return the message of some settings."""
+    return parameters_pb2.LinkSettings(**settings)  # type: ignore[arg-type]
+
+
+def clicks_message(
+    train_id: int, first_block: int, sample: Sample, *, is_last: bool, lag_ps: int
+) -> quantum_channel_pb2.ReceiveResponse:
+    """Return the message that tells a receiver of a stretch."""
+    return quantum_channel_pb2.ReceiveResponse(
+        clicks=quantum_channel_pb2.Clicks(
+            train_id=train_id,
+            first_block=first_block,
+            block_counts=sample.block_counts.astype("<u4", copy=False).tobytes(),
+            offsets=sample.offsets.astype("<i4", copy=False).tobytes(),
+            detectors=sample.detectors.tobytes(),
+            arrivals_ps=sample.arrivals_ps.astype("<i4", copy=False).tobytes(),
+            is_last=is_last,
+            lag_ps=lag_ps,
+        )
+    )
+
+
+def _whole(name: str, data: bytes, size: int) -> None:
+    if len(data) % size:
+        raise BadInputError(f"clicks: {name} has {len(data)} bytes, not a multiple of {size}")
+
+
+def clicks_from_message(message: quantum_channel_pb2.Clicks) -> Clicks:
+    """Return the clicks of a stretch; the arrays are read-only views.
+
+    Raises:
+        BadInputError: The arrays do not fit together.
+    """
+    parts: Iterable[tuple[str, bytes, int]] = (
+        ("block_counts", message.block_counts, 4),
+        ("offsets", message.offsets, 4),
+        ("arrivals_ps", message.arrivals_ps, 4),
+    )
+    for name, data, size in parts:
+        _whole(name, data, size)
+    clicks = Clicks(
+        message.train_id,
+        message.first_block,
+        np.frombuffer(message.block_counts, "<u4").astype(np.uint32, copy=False),
+        np.frombuffer(message.offsets, "<i4").astype(np.int32, copy=False),
+        np.frombuffer(message.detectors, np.uint8),
+        np.frombuffer(message.arrivals_ps, "<i4").astype(np.int32, copy=False),
+        message.is_last,
+        message.lag_ps,
+    )
+    count = int(clicks.block_counts.sum(dtype=np.uint64))
+    if not count == len(clicks.offsets) == len(clicks.detectors) == len(clicks.arrivals_ps):
+        raise BadInputError("clicks: block_counts, offsets, detectors and arrivals_ps do not fit together")
+    if count and not (clicks.detectors.min() >= 1 and clicks.detectors.max() <= 3):
+        raise BadInputError("clicks: detectors are not all in 1 .. 3")
+    return clicks
