@@ -226,7 +226,7 @@ async def test_noise_on_the_port_costs_nobody_else_anything(broker: Running) -> 
         b"\x10\x0c\x00\x04MQTT\x04\xff\xff\xff\xff\xff",
         b"\x10\xff\xff\xff\x7f",
     ):
-        reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+        _, writer = await asyncio.open_connection(host, int(port), ssl=context)
         writer.write(noise)
         writer.close()
         with contextlib.suppress(OSError, ssl.SSLError):
