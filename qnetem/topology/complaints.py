@@ -41,7 +41,7 @@ def _what(detail: Mapping[str, Any], path: Path, schema: Mapping[str, Any]) -> s
             key = str(path[-1])
             return f"unknown key {shown(key)}{did_you_mean(key, _keys_at(schema, path[:-1]), 'known here')}"
         case "missing":
-            return f"{path[-1]!r} is missing"
+            return f"{shown(path[-1])} is missing"
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"expected a mapping, got {shown(given)}"
         case "list_type":
@@ -75,7 +75,9 @@ def _keys_at(schema: Mapping[str, Any], path: Path) -> list[str]:
     for step in (None, *path):
         if isinstance(step, str):
             properties = here.get("properties", {})
-            here = properties[step] if step in properties else here.get("additionalProperties") or {}
+            # Mappings from names to blocks: pydantic writes the names' pattern as the one key.
+            others = [*here.get("patternProperties", {}).values(), here.get("additionalProperties") or {}]
+            here = properties[step] if step in properties else others[0]
         elif isinstance(step, int):
             here = here.get("items", {})
         if "$ref" in here:

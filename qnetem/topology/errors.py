@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qnetem.runtime.errors import BadInputError
+from qnetem.topology.words import word
 
 __all__ = ["Path", "Problem", "TopologyError", "path_text"]
 
@@ -43,5 +44,5 @@ class TopologyError(BadInputError):
 
 def path_text(path: Path) -> str:
     """Return a path as a user writes it: `topology.links[0].quantum`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{word(step)}" for step in path)
     return text.removeprefix(".")

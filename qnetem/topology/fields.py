@@ -72,17 +72,17 @@ class Field:
 
 def _descending(intensities: Sequence[float]) -> None:
     if any(first <= second for first, second in pairwise(intensities)):
-        raise ValueError("intensities must fall, the largest first")
+        raise ValueError("must fall, the largest first")
 
 
 def _sum_to_one(probs: Sequence[float]) -> None:
     if abs(sum(probs) - 1) > 1e-9:
-        raise ValueError(f"probabilities must sum to 1, these sum to {sum(probs):.10g}")
+        raise ValueError(f"must sum to 1, not {sum(probs):.10g}")
 
 
 def _rising(sizes: Sequence[float]) -> None:
     if any(first > second for first, second in pairwise(sizes)):
-        raise ValueError("blocks of a ramp must not become smaller")
+        raise ValueError("must not become smaller")
 
 
 QUANTUM: Final = (

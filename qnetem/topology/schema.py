@@ -212,13 +212,13 @@ class KeysBlock(Block):
 class QuantumChannelBlock(Block):
     """How quantum links are laid on processes."""
 
-    placement: Placement = Field(default="link", description="A process per link, per group of links, or one.")
+    placement: Placement = Field(default="link", description="A process per link, per eight links, or one.")
 
 
 class ClassicalChannelBlock(Block):
     """How classical links are laid on processes."""
 
-    placement: Placement = Field(default="one", description="A process per link, per group of links, or one.")
+    placement: Placement = Field(default="one", description="A process per link, per eight links, or one.")
 
 
 class TelemetryBlock(Block):

@@ -41,17 +41,15 @@ class Quantity:
             ValueError: No number, no or an unknown unit, out of range, or finer than the field can hold.
         """
         number = self._number(given)
-        if not number.is_finite() or self._is_outside(number):
-            raise ValueError(f"{shown(given)} is out of range ({self.range_text})")
-        if not self.is_whole:
-            value = float(number)
-            # A number may pass the range as a decimal and leave it as the nearest float (1e-400 becomes 0).
-            if self._is_outside(Decimal(value)):
-                raise ValueError(f"{shown(given)} is out of range ({self.range_text})")
-            return value
-        if number != number.to_integral_value():
+        is_broken = self.is_whole and number.is_finite() and number != number.to_integral_value()
+        if is_broken:
             raise ValueError(f"{shown(given)} is not a whole number" + (f" of {self.base}" if self.units else ""))
-        return int(number)
+        value = int(number) if self.is_whole and number.is_finite() else float(number)
+        is_above = value > self.minimum or (value == self.minimum and not self.is_minimum_open)
+        is_below = value < self.maximum or (value == self.maximum and not self.is_maximum_open)
+        if not (is_above and is_below):  # NaN is neither
+            raise ValueError(f"{shown(given)} is out of range ({self.range_text})")
+        return value
 
     def render(self, value: float) -> str | float:
         """Return the value as a file writes it, bare ones as numbers: parse(render(value)) == value, exactly."""
@@ -113,15 +111,6 @@ class Quantity:
         near = nearest(unit, self.units)
         hint = f"did you mean {near}?" if near else f"expected {self._units_text}"
         raise ValueError(f"{shown(given)} has the unknown unit {shown(unit)} ({hint})")
-
-    def _is_outside(self, number: Decimal) -> bool:
-        low, high = Decimal(repr(self.minimum)), Decimal(repr(self.maximum))
-        return (
-            number < low
-            or number > high
-            or (self.is_minimum_open and number == low)
-            or (self.is_maximum_open and number == high)
-        )
 
     def _limit_text(self, limit: float) -> str:
         return _digits(Decimal(repr(limit))) if self.is_bare else str(self.render(limit))

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["LABEL_PATTERN", "did_you_mean", "label", "label_of", "nearest", "shown"]
+__all__ = ["LABEL_PATTERN", "did_you_mean", "label", "label_of", "nearest", "shown", "word"]
 
 _SHOWN_CHARS: Final = 60
 # RFC 1123: what may stand between two dots of a host name.
 LABEL_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_WORD: Final = re.compile(r"[A-Za-z0-9_./-]{1,63}\Z")
 _LABEL: Final = re.compile(LABEL_PATTERN.rstrip("$") + r"\Z")
 
 
@@ -33,25 +34,30 @@ def shown(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be; None when nothing is near."""
+def word(text: str) -> str:
+    """Return a word of the file as it appears among others: bare when it is one, else quoted and cut."""
+    return text if _WORD.match(text) else shown(text)
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the known word that a wrong one was probably meant to be; None when nothing is near."""
     from difflib import get_close_matches  # needed for errors alone
 
     by_lower: dict[str, str] = {}
     for each in known:
         by_lower.setdefault(each.lower(), each)
     # Long words are no typing errors of short ones, and comparing them takes quadratic time.
-    found = get_close_matches(word.lower()[:100], by_lower, n=1, cutoff=0.6)
+    found = get_close_matches(wrong.lower()[:100], by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "known") -> str:
+def did_you_mean(wrong: str, known: Iterable[str], otherwise: str = "known") -> str:
     """Return the hint in parentheses that follows an unknown word: the nearest known one, else all of them."""
     words = list(known)
-    near = nearest(word, words)
+    near = nearest(wrong, words)
     if near is not None:
-        return f" (did you mean {near!r}?)"
-    return f" ({otherwise}: {', '.join(words)})" if words else ""
+        return f" (did you mean {shown(near)}?)"
+    return f" ({otherwise}: {', '.join(word(each) for each in words)})" if words else ""
 
 
 def label_of(value: object) -> str | None:
