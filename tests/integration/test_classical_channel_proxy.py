@@ -38,7 +38,7 @@ class Lane:
         try:
             yield reader, writer
         finally:
-            writer.close()
+            writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
