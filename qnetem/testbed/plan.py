@@ -9,9 +9,20 @@ from qnetem.runtime.identity import Kind
 from qnetem.topology.model import Placement, Topology
 from qnetem.v1 import process_pb2
 
-__all__ = ["BROKER", "GROUP_LINKS", "KINDS", "ROOMS", "LinkPlan", "ProcessPlan", "TestbedPlan", "planned"]
+__all__ = [
+    "BROKER",
+    "BROKER_ROOM",
+    "GROUP_LINKS",
+    "KINDS",
+    "ROOMS",
+    "LinkPlan",
+    "ProcessPlan",
+    "TestbedPlan",
+    "planned",
+]
 
 BROKER: Final = "broker"
+BROKER_ROOM: Final = "qnetem.testbed.broker"
 # links in one process with `placement: group`
 GROUP_LINKS: Final = 8
 
@@ -19,7 +30,7 @@ ROOMS: Final[Mapping[int, str]] = {
     process_pb2.PROCESS_KIND_NODE: "node.service",
     process_pb2.PROCESS_KIND_QUANTUM_CHANNEL: "quantum_channel.service",
     process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL: "classical_channel.service",
-    process_pb2.PROCESS_KIND_BROKER: "qnetem.testbed.broker",
+    process_pb2.PROCESS_KIND_BROKER: BROKER_ROOM,
 }
 KINDS: Final[Mapping[int, Kind]] = {
     process_pb2.PROCESS_KIND_NODE: "node",

@@ -1,14 +1,19 @@
 """`python -m qnetem.testbed.supervisor TOPOLOGY MARK ROOM...`, started by a launcher, its socket on stdin. Wiring."""
 
-import asyncio
+import os
 import socket
 import sys
 
-from qnetem.testbed.supervisor.supervision import supervise
-
 
 def main(argv: list[str]) -> int:
-    """Run one testbed."""
+    """Run one testbed, as a child of nobody who would have to wait for it."""
+    if os.fork():
+        os._exit(0)
+    # after the fork: it is over at once, and nothing that dislikes forks has been loaded
+    import asyncio
+
+    from qnetem.testbed.supervisor.supervision import supervise
+
     topology_path, mark, *rooms = argv
     with socket.socket(fileno=0) as control:
         return asyncio.run(supervise(control, topology_path, mark, rooms))

@@ -1,8 +1,9 @@
 """qnetem.testbed.supervisor.lease: the supervisor's socket to whoever launches it. Edge.
 
-Packets are JSON. In, once: the order {"state_dir": ...}, with the lock of the state folder as a descriptor. Out:
-{"socket": ...} when it serves there, or {"error": ..., "reason": ...}. In: {"detach": true} when the testbed
-is to outlive the launcher. The end of the socket before that takes everything down.
+Packets are JSON. Out, at once: {"pid": n, "ticks": n}, who this is. In, once: the order {"state_dir": ...}, with the
+lock of the state folder as a descriptor. Out: {"socket": ...} when it serves there, or {"error": ..., "reason": ...}.
+In: {"detach": true} when the testbed is to outlive the launcher. The end of the socket before that takes everything
+down.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from qnetem.runtime.errors import QnetemError
+from qnetem.testbed import linux
 
 __all__ = ["PACKET_BYTES", "Lease", "Order"]
 
@@ -67,6 +69,10 @@ class Lease:
             os.set_inheritable(descriptor, False)
         return Order(Path(json.loads(data)["state_dir"]), descriptors[0])
 
+    def introduce(self) -> None:
+        """Tell the launcher which process this is."""
+        self._say({"pid": os.getpid(), "ticks": linux.start_ticks(os.getpid())})
+
     def serves(self, path: Path) -> None:
         """Tell the launcher that the supervisor serves at this socket."""
         self._say({"socket": str(path)})
@@ -75,7 +81,7 @@ class Lease:
         """Tell the launcher why there will be no testbed."""
         self._say({"error": str(error), "reason": error.reason})
 
-    def _say(self, message: dict[str, str]) -> None:
+    def _say(self, message: dict[str, str | int | None]) -> None:
         with contextlib.suppress(OSError):  # gone: its end is dealt with where it is waited for
             self._socket.send(json.dumps(message).encode())
 

@@ -191,7 +191,15 @@ class Spawner:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
             self._zygote = subprocess.Popen(
-                [sys.executable, "-m", "qnetem.testbed.zygote", str(its.fileno()), str(os.getpid()), *self._arguments],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "qnetem.testbed.zygote",
+                    str(its.fileno()),
+                    str(os.getpid()),
+                    *self._arguments,
+                ],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),

@@ -60,6 +60,7 @@ async def supervise(control: socket.socket, topology_path: str, mark: str, rooms
     name, _, value = mark.partition("=")
     spawner = Spawner(topology_path, rooms, {name: value})
     lease = Lease(control)
+    lease.introduce()
     order = await lease.order()
     if order is None:
         spawner.close()
@@ -198,7 +199,7 @@ class _Supervision:
         layout = self._state.layout
         command = list(plan.command) if plan.command is not None else None
         if command is None and plan.is_exec:
-            command = [sys.executable, "-m", plan.room.removesuffix(".service")]
+            command = [sys.executable, "-P", "-m", plan.room.removesuffix(".service")]
         request = ForkRequest(
             name=plan.name,
             room=plan.room,

@@ -1,0 +1,73 @@
+"""qnetem.testbed.prepare: everything a supervisor needs, written to the state folder before it starts. Wiring."""
+
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+
+from google.protobuf import json_format
+
+from qnetem.runtime.errors import StorageError
+from qnetem.testbed import linux
+from qnetem.testbed.addresses import port_wishes, with_listeners
+from qnetem.testbed.configs import ConfigMaker
+from qnetem.testbed.credentials import make_missing
+from qnetem.testbed.plan import TestbedPlan, planned
+from qnetem.testbed.ports import chosen
+from qnetem.testbed.state import State, write_quickly
+from qnetem.testbed.timekeeping import epoch_of
+from qnetem.topology.model import Topology
+from qnetem.topology.rendering import render
+
+__all__ = ["prepare"]
+
+
+def prepare(
+    state: State, topology: Topology, rooms: Mapping[int, str], commands: Mapping[str, Sequence[str]]
+) -> TestbedPlan:
+    """Choose what is open, make what is missing, write what processes are told; the caller holds the state's lock.
+
+    Args:
+        state: Where to.
+        topology: What is to run.
+        rooms: Module by ProcessKind.
+        commands: Programs of another make, by process name.
+
+    Raises:
+        BadInputError: The topology and the commands do not fit.
+        StartError: A fixed port is in use, no port is free, or the authority that is there cannot be used.
+        StorageError: A file cannot be written.
+    """
+    processes, links = planned(topology, rooms=rooms, commands=commands)
+    with state.run_folder.choosing_ports() as taken:
+        first = zlib.crc32(bytes(state.layout.root))
+        ports = chosen(port_wishes(topology, processes), state.ports(), taken, first)
+        state.run_folder.take_ports(ports)
+    make_missing(state.layout, topology, processes)
+    secret = state.secret(topology.seed if topology.is_reproducible else None)
+    plan = TestbedPlan(
+        testbed=topology.name,
+        topology_path=str(topology.path),
+        digest=topology.digest,
+        seed=topology.seed,
+        is_reproducible=topology.is_reproducible,
+        epoch_ns=epoch_of(state.clock(), linux.boot_id(), time.monotonic_ns(), topology.scale),
+        scale=topology.scale,
+        processes=with_listeners(processes, ports),
+        links=links,
+    )
+    desired = state.desired()
+    kept = desired.only(links)
+    if kept != desired:  # settings of a link that is no more are not for a later one of its name
+        state.write_desired(kept)
+    maker = ConfigMaker(topology, plan, ports, state.layout, secret, kept)
+    try:
+        for process in plan.processes.values():
+            path = state.layout.config(process.name)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            write_quickly(path, json_format.MessageToJson(maker.make(process), indent=None).encode())
+        write_quickly(state.layout.topology, render(topology).encode())
+    except OSError as error:
+        raise StorageError(f"{error.filename}: {error.strerror}") from error
+    state.write_ports(ports)
+    state.write_plan(plan)
+    return plan
