@@ -19,6 +19,7 @@ from quantum_channel.wire import Clicks, clicks_from_message
 __all__ = ["Clicks", "QuantumChannelClient", "QuantumLinkClient", "ReceiveStream", "TrainDone", "TransmitStream"]
 
 _TIMEOUT_S: Final = 5.0
+_ENDED: Final = "the quantum channel ended the stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +37,27 @@ class TrainDone:
     lag_ps: int
 
 
-async def _first(call: Any, kind: str, timeout_s: float) -> Any:
+async def _ready(responses: AsyncIterator[Any], kind: str, timeout_s: float) -> Any:
     """Return the first message of a stream, which says that the channel is ready for us."""
     try:
         async with asyncio.timeout(timeout_s):
-            response = await call.read()
+            response = await anext(responses)
     except TimeoutError:
         raise DeadlineError(f"the quantum channel did not answer within {timeout_s:g} s") from None
-    except grpc.aio.AioRpcError as error:
-        raise rpc.translate(error) from None
-    if response is grpc.aio.EOF or response.WhichOneof("event") != kind:
-        raise UnavailableError("the quantum channel ended the stream")
+    except StopAsyncIteration:
+        raise UnavailableError(_ENDED) from None
+    if response.WhichOneof("event") != kind:
+        raise UnavailableError(f"the quantum channel began with something else than {kind}")
     return getattr(response, kind)
 
 
 class TransmitStream:
     """The transmitter's stream of one link."""
 
-    def __init__(self, call: Any, *, has_receiver: bool) -> None:
+    def __init__(self, call: Any, responses: AsyncIterator[Any], *, has_receiver: bool) -> None:
         """Use an open call. `has_receiver`: somebody was listening at the other end when it was opened."""
         self._call = call
+        self._responses = responses
         self.has_receiver = has_receiver
 
     async def send(self, first_block: int, block_count: int, start_ps: int) -> None:
@@ -81,7 +83,7 @@ class TransmitStream:
     async def _end(self) -> Exception:
         code, details = await self._call.code(), await self._call.details()
         if code is grpc.StatusCode.OK:
-            return UnavailableError("the quantum channel ended the stream")
+            return UnavailableError(_ENDED)
         nothing = grpc.aio.Metadata()
         trailing = await self._call.trailing_metadata() or nothing
         return rpc.translate(grpc.aio.AioRpcError(code, nothing, trailing, details))
@@ -93,18 +95,18 @@ class TransmitStream:
             QnetemError: The stream is over: ReplacedError when a newer one took its place, BadTrainError for a train
                 that cannot be, UnavailableError when the channel is gone.
         """
-        async for response in rpc.stream(self._call):
+        async for response in self._responses:
             done = response.done
             yield TrainDone(done.train_id, done.is_delivered, done.lag_ps)
-        raise UnavailableError("the quantum channel ended the stream")
+        raise UnavailableError(_ENDED)
 
 
 class ReceiveStream:
     """The receiver's stream of one link: an asynchronous iterator over Clicks."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, responses: AsyncIterator[Any]) -> None:
         """Use an open call."""
-        self._call = call
+        self._responses = responses
 
     async def __aiter__(self) -> AsyncIterator[Clicks]:
         """Iterate over stretches of clicks, train after train.
@@ -113,9 +115,9 @@ class ReceiveStream:
             QnetemError: The stream is over: ReplacedError when a newer one took its place, UnavailableError when the
                 channel is gone.
         """
-        async for response in rpc.stream(self._call):
+        async for response in self._responses:
             yield clicks_from_message(response.clicks)
-        raise UnavailableError("the quantum channel ended the stream")
+        raise UnavailableError(_ENDED)
 
 
 class QuantumChannelClient:
@@ -139,8 +141,9 @@ class QuantumChannelClient:
             # reading says why
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await call.write(quantum_channel_pb2.TransmitRequest(hello=hello))
-            ready = await _first(call, "ready", self._timeout_s)
-            yield TransmitStream(call, has_receiver=ready.has_receiver)
+            responses = rpc.stream(call)
+            ready = await _ready(responses, "ready", self._timeout_s)
+            yield TransmitStream(call, responses, has_receiver=ready.has_receiver)
         finally:
             call.cancel()
 
@@ -153,8 +156,9 @@ class QuantumChannelClient:
         """
         call = self._stub.Receive(quantum_channel_pb2.ReceiveRequest(link_id=link_id))
         try:
-            await _first(call, "ready", self._timeout_s)
-            yield ReceiveStream(call)
+            responses = rpc.stream(call)
+            await _ready(responses, "ready", self._timeout_s)
+            yield ReceiveStream(responses)
         finally:
             call.cancel()
 
