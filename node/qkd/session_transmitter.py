@@ -19,7 +19,7 @@ from node.qkd import bits as packed
 from node.qkd.block import BlockJob
 from node.qkd.block_transmitter import transmit_block
 from node.qkd.errors import LinkTroubleError, SessionRefusedError
-from node.qkd.monitor import Monitor, TestTally
+from node.qkd.monitor import Monitor, CommissioningTally
 from node.qkd.settlement import Holding, decide
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_transmitter
 from node.qkd.wire import HEARTBEAT_MS, SILENCE_MS, Wire
@@ -44,7 +44,7 @@ class Train:
     """
 
     blocks: range
-    tally: TestTally | None
+    tally: CommissioningTally | None
     next_part: int = 0
     click_count: int = 0
     is_sifted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -175,7 +175,7 @@ class TransmitterSession:
             self._has_room.clear()
             await self._has_room.wait()
 
-    async def announce(self, blocks: range, tally: TestTally | None) -> Train:
+    async def announce(self, blocks: range, tally: CommissioningTally | None) -> Train:
         """Tell the receiver of a train that is about to be emitted."""
         train = Train(blocks, tally)
         self._trains[blocks.start] = train
