@@ -38,7 +38,7 @@ def test_the_avalanche_profile_is_the_documented_one(changed: Changed) -> None:
         dark_count_hz=500,
         dead_time_ps=10_000_000,
         afterpulse_prob=0.02,
-        afterpulse_tau_ps=2_000_000,
+        afterpulse_tau_ps=10_000,
         detector_jitter_fwhm_ps=150,
     )
     assert link.protocol == ProtocolParameters(
