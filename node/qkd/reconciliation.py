@@ -105,7 +105,7 @@ class CascadeReceiver:
     Attributes:
         disclosed_count: Parities asked: what the block has leaked.
         round_count: Rounds so far.
-        has_given_up: The parities that would still be needed are more than the block has bits; it holds no key.
+        has_given_up: It stopped, since it would have to ask for more parities than the block has bits.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ tests/contract/post-processing-vectors.json has vectors. What is asked, and when
 
 n bits lie in M frames of L rows: bit j is row j div M of frame j mod M, so that a burst is spread over all frames.
 Position m L + o of a pass stands for the row order[o] of frame m; the order is the same in every frame. Ordered
-passes permute; check passes put a random half of the rows first.
+passes permute, the first of them too, for errors that come in bursts; check passes put a random half of the rows first.
 """
 
 from typing import Final
@@ -51,10 +51,8 @@ class Layout:
         self.row_count = -(-bit_count // self.frame_count)
         key = (permutation_seed & 0xFFFFFFFF, permutation_seed >> 32)
         rows = np.arange(self.row_count, dtype=np.uint64)
-        words = _words(np.arange(1, ORDERED_PASSES), self.row_count, key).astype(np.uint64)
-        self.orders = np.empty((ORDERED_PASSES, self.row_count), dtype=np.int32)
-        self.orders[0] = rows
-        self.orders[1:] = np.sort(words << np.uint64(32) | rows, axis=1) & np.uint64(0xFFFFFFFF)
+        words = _words(np.arange(ORDERED_PASSES), self.row_count, key).astype(np.uint64)
+        self.orders = (np.sort(words << np.uint64(32) | rows, axis=1) & np.uint64(0xFFFFFFFF)).astype(np.int32)
         self.ranks = np.empty_like(self.orders)
         for order, rank in zip(self.orders, self.ranks, strict=True):
             rank[order] = rows

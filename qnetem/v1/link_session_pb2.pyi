@@ -24,8 +24,7 @@ RECONCILIATION (Cascade) corrects the receiver's n bits by parities of ranges of
   A range, [start, start + length), lies in one frame. Its parity is the exclusive or of the transmitter's bits there.
   word(p, r) = word (r mod 4) of philox((r div 4, p, 0, 4), key), philox as in choice.proto, the key being
   (permutation_seed & 0xffffffff, permutation_seed >> 32).
-  order_0[o] = o.
-  order_p, p = 1, 2: the rows r sorted by (word(p, r), r).
+  order_p, p = 0, 1, 2: the rows r sorted by (word(p, r), r).
   order_p, p = 3 .. 18: first the rows r of which bit (r mod 32) of word(p, r div 32) is 1, ascending, then the others,
   ascending.
   No more than n + 64 parities of a block are answered.

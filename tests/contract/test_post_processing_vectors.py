@@ -1,0 +1,59 @@
+"""Post-processing against vectors that a scalar reading of link_session.proto made: what both ends must agree on."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from node.qkd import bits as packed
+from node.qkd.amplification import toeplitz_hash
+from node.qkd.reconciliation import CascadeTransmitter, ParityQueries
+from node.qkd.reconciliation_layout import ORDERED_PASSES, Layout
+from node.qkd.verification import polynomial_hash
+
+VECTORS = json.loads((Path(__file__).parent / "post-processing-vectors.json").read_text())
+
+
+def labelled(label: str, bit_count: int) -> packed.Bits:
+    octets = np.frombuffer(hashlib.shake_128(label.encode()).digest((bit_count + 7) // 8), np.uint8)
+    return np.unpackbits(octets, count=bit_count, bitorder="little")
+
+
+@pytest.mark.parametrize("vector", VECTORS["packing"])
+def test_bits_pack_as_in_the_vectors(vector: dict[str, Any]) -> None:
+    assert packed.pack(np.array(vector["bits"], dtype=np.uint8)).hex() == vector["bytes"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["orders"], ids=lambda vector: vector["bit_count"])
+def test_frames_and_orders_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
+    layout = Layout(vector["bit_count"], int(vector["permutation_seed"]))
+    assert (layout.frame_count, layout.row_count) == (vector["frame_count"], vector["row_count"])
+    for number, rows in vector["first_rows"].items():
+        is_ordered = int(number) < ORDERED_PASSES
+        order = layout.orders[int(number)] if is_ordered else layout.check_order(int(number) - ORDERED_PASSES)
+        assert order[: len(rows)].tolist() == rows
+
+
+@pytest.mark.parametrize("vector", VECTORS["parities"], ids=lambda vector: vector["bit_count"])
+def test_parities_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
+    bits = labelled(vector["bits_label"], vector["bit_count"])
+    passes, starts, lengths, parities = np.array(vector["queries"]).T
+    queries = ParityQueries(passes.astype(np.uint8), starts.astype(np.uint32), lengths.astype(np.uint32))
+    transmitter = CascadeTransmitter(bits, int(vector["permutation_seed"]))
+    assert transmitter.answer(queries).tolist() == parities.tolist()
+
+
+@pytest.mark.parametrize("vector", VECTORS["hashes"], ids=lambda vector: vector["bit_count"])
+def test_hashes_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
+    bits = labelled(vector["bits_label"], vector["bit_count"])
+    assert polynomial_hash(bits, bytes.fromhex(vector["key"])).hex() == vector["hash"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["toeplitz"], ids=lambda vector: vector["bit_count"])
+def test_amplified_bits_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
+    bits = labelled(vector["bits_label"], vector["bit_count"])
+    seed = labelled(vector["seed_label"], vector["bit_count"] + vector["secret_bits"] - 1)
+    assert packed.pack(toeplitz_hash(bits, seed, vector["secret_bits"])).hex() == vector["secret"]
