@@ -13,11 +13,29 @@ ARRAYS are packed little-endian.
 SIFTING. The receiver reports its clicks train by train, a train in one or more parts, with its basis for each. The
 transmitter answers each part with what the receiver needs. Only after a click was reported does the transmitter
 disclose its intensity. Sifted Z bits, in the order of the reports, make key blocks: a key block ends with the very
-bit that completes its size, X events up to that click belong to it, and the rest goes to the next one. Parts of a
-train that did not come to its end before the session ended are dropped by both.
+bit that completes its size, X events up to that click belong to it, and the rest goes to the next one. A part
+counts as soon as it is answered, whether its train comes to its end or not; the key block under assembly is dropped
+by both when the session ends.
 
-RECONCILIATION corrects the receiver's bits: parities of ranges of the permuted key, asked by the receiver. See
-node/qkd/reconciliation.py for the permutation, defined by `permutation_seed`.
+RECONCILIATION (Cascade) corrects the receiver's n bits by parities of ranges of them, in orders that
+`permutation_seed` fixes. Which ranges, and in which rounds, is the receiver's own affair.
+  M = max(1, (n + 2^15) div 2^16) frames of L = ceil(n / M) rows; bit j is row j div M of frame j mod M. The M L - n
+  rows without a bit hold 0. In pass p, position m L + o stands for row order_p[o] of frame m, the same in all frames.
+  A range, [start, start + length), lies in one frame. Its parity is the exclusive or of the transmitter's bits there.
+  word(p, r) = word (r mod 4) of philox((r div 4, p, 0, 4), key), philox as in choice.proto, the key being
+  (permutation_seed & 0xffffffff, permutation_seed >> 32).
+  order_p, p = 0, 1, 2: the rows r sorted by (word(p, r), r).
+  order_p, p = 3 .. 18: first the rows r of which bit (r mod 32) of word(p, r div 32) is 1, ascending, then the others,
+  ascending.
+  No more than n + 64 parities of a block are answered.
+
+VERIFICATION. hash(bits, k), 16 bytes each: the packed bits, padded with zeros to l blocks of 16 bytes, m_1 .. m_l;
+  m_1 k^l + m_2 k^(l-1) + .. + m_l k in GF(2^128) = GF(2)[x] / (x^128 + x^7 + x^2 + x + 1). Bit i of a block, as BITS
+  above, is the coefficient of x^i.
+
+AMPLIFICATION. Secret bit i (0 <= i < l) is the parity of bit[j] AND seed[i - j + n - 1] over 0 <= j < n.
+
+Test vectors of the last three: tests/contract/post-processing-vectors.json.
 """
 
 from collections import abc as _abc
