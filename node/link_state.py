@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from node.rates import WindowedRate
+from node.rates import BatchRate, WindowedRate
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.v1 import link_session_pb2
 
@@ -53,7 +53,7 @@ class LinkRecord:
     discarded_trains_count: int = 0
     clicks: WindowedRate = field(default_factory=lambda: WindowedRate(_RATE_WINDOW_S))
     sifted: WindowedRate = field(default_factory=lambda: WindowedRate(_RATE_WINDOW_S))
-    secret: WindowedRate = field(default_factory=lambda: WindowedRate(_RATE_WINDOW_S))
+    secret: BatchRate = field(default_factory=BatchRate)
     _commissioning_since_ps: int = 0
 
     def enter(self, state: LinkState, reason: str = "") -> None:
@@ -66,6 +66,7 @@ class LinkRecord:
                 self._commissioning_since_ps = self.since_ps
             if state is LinkState.OPERATING and self.state is LinkState.COMMISSIONING:
                 self.time_to_service_s = (self.since_ps - self._commissioning_since_ps) / PS_PER_S
+                self.secret.begin(self.since_ps)
         self.state, self.reason = state, reason
         self.on_change(self)
 

@@ -6,7 +6,7 @@ from node.entropy import Entropy
 from node.link_state import LinkRecord, LinkState, QberWindow
 from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally, Monitor
 from node.qkd.settlement import Holding, decide
-from node.rates import WindowedRate
+from node.rates import BatchRate, WindowedRate
 from qnetem.runtime.clock import PS_PER_S
 
 
@@ -69,6 +69,17 @@ def test_a_rate_looks_back_one_window() -> None:
         rate.add(100, second * PS_PER_S)
     assert rate.per_s(40 * PS_PER_S) == pytest.approx(100, rel=0.11)
     assert rate.per_s(60 * PS_PER_S) == 0.0
+
+
+def test_a_batch_rate_is_the_last_batch_over_its_time_and_sinks_when_the_next_is_late() -> None:
+    rate = BatchRate()
+    rate.begin(10 * PS_PER_S)
+    assert rate.per_s(11 * PS_PER_S) == 0.0
+    rate.add(1000, 12 * PS_PER_S)
+    assert rate.per_s(12 * PS_PER_S) == 500.0
+    rate.add(8000, 22 * PS_PER_S)
+    assert rate.per_s(30 * PS_PER_S) == 800.0
+    assert rate.per_s(42 * PS_PER_S) == 400.0
 
 
 def test_a_qber_window_forgets_what_is_older() -> None:
