@@ -16,7 +16,8 @@ def complaints(error: ValidationError, tree: Marked, schema: Mapping[str, Any]) 
     """Yield every problem with the path of the value it is about. `schema` is the JSON schema of what was validated."""
     for detail in error.errors(include_url=False):
         path: Path = detail["loc"]
-        is_key = bool(path) and path[-1] == "[key]"
+        # How pydantic tells of a mapping's key; a label refuses with a ValueError, and "[key]" is no label.
+        is_key = detail["type"] == "value_error" and path[-1:] == ("[key]",)
         path = path[:-1] if is_key else path
         if detail["type"] == "missing":
             place = locate(tree, path[:-1])

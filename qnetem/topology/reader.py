@@ -89,7 +89,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _trimmed(schema: Any) -> Any:
-    """Return a schema without pydantic's titles, and without defaults that are no values of the file."""
+    """Return a schema without pydantic's titles and defaults that no file would say, and closed to other names."""
     if isinstance(schema, list):
         return [_trimmed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -98,8 +98,10 @@ def _trimmed(schema: Any) -> Any:
     for key, value in schema.items():
         if key == "properties":
             kept[key] = {name: _trimmed(each) for name, each in value.items()}
-        elif not (key == "title" or (key == "default" and (value is None or value == {} or isinstance(value, dict)))):
+        elif not (key == "title" or (key == "default" and (value is None or isinstance(value, dict)))):
             kept[key] = _trimmed(value)
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
     return kept
 
 

@@ -80,8 +80,8 @@ def _link_part(name: str, doc: str, table: tuple[fields.Field, ...], base: type[
 
 
 class _BothBases(Block):
-    p_z: Annotated[float, PlainValidator(fields.CHOICE.parse), WithJsonSchema(fields.CHOICE.schema())] = Field(
-        default=0.0, description="Short for the same transmitter_p_z and receiver_p_z."
+    p_z: Annotated[Any, PlainValidator(fields.CHOICE.parse), WithJsonSchema(fields.CHOICE.schema())] = Field(
+        default=None, description="Short for the same transmitter_p_z and receiver_p_z."
     )
 
     @model_validator(mode="after")

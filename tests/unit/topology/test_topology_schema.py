@@ -49,14 +49,22 @@ def test_the_template_a_ring_and_a_rendered_topology_fit(validator: Any) -> None
 )
 def test_what_the_reader_refuses_does_not_fit(validator: Any, block: str, field: str, value: object) -> None:
     content = ring(2)
+    validator.validate(content)
     content["topology"]["links"][0][block] = {field: value}
     assert not validator.is_valid(content)
     with pytest.raises(TopologyError, match=field):
         from_dict(content)
 
 
+def test_a_name_that_is_no_label_does_not_fit(validator: Any) -> None:
+    content = ring(2)
+    content["topology"]["nodes"]["No Label"] = {}
+    assert not validator.is_valid(content)
+
+
 def test_every_field_has_a_description() -> None:
     schema = json_schema()
     for model in (schema, *schema["$defs"].values()):
         assert model["description"]
-        assert all(field.get("description") for field in model["properties"].values())
+        # What a $ref leads to describes itself.
+        assert all(field.get("description") or "$ref" in field for field in model["properties"].values())
