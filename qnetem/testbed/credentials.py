@@ -94,10 +94,15 @@ def _issue(layout: Layout, testbed: str, authority: Authority, party: _Party) ->
         common_name=party.name,
     )
     folder = layout.party(party.kind, party.name)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folders(folder.parent, folder)
     paths = layout.credentials(party.kind, party.name, party.prefix)
     write_quickly(Path(paths.key_path), issued.key)
     write_quickly(Path(paths.certificate_path), issued.certificate)
+
+
+def _make_folders(*folders: Path) -> None:
+    for folder in folders:  # not parents=True, which gives the outer ones the mode that the umask leaves
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write_users(layout: Layout, usernames: Iterable[str]) -> None:
@@ -105,7 +110,7 @@ def _write_users(layout: Layout, usernames: Iterable[str]) -> None:
     for username in usernames:
         path = layout.mqtt_password(username)
         if not _has_content(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folders(path.parent)
             write_quickly(path, secrets.token_urlsafe(24).encode())
         lines.append(f"{username}:{hashlib.sha256(path.read_bytes().strip()).hexdigest()}")
     write_quickly(layout.mqtt_password("users"), ("\n".join(lines) + "\n").encode())

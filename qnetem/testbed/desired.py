@@ -71,7 +71,7 @@ class Desired:
                 {link: json_format.ParseDict(one, LinkSettings()) for link, one in values["quantum"].items()},
                 {link: json_format.ParseDict(one, ClassicalSettings()) for link, one in values["classical"].items()},
             )
-        except (ValueError, KeyError, AttributeError, json_format.ParseError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, json_format.ParseError) as error:
             raise BadInputError(f"not settings of links: {error}") from error
 
 

@@ -96,8 +96,8 @@ class Layout:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Every folder that belongs to the testbed as a whole."""
-        return (self.root, self.pki, self.logs, self.journals, self.processes)
+        """Every folder that belongs to the testbed as a whole, outer ones first."""
+        return (self.root.parent, self.root, self.pki, self.logs, self.journals, self.processes)
 
     def log(self, process: str) -> Path:
         """Return the log of a process."""

@@ -89,7 +89,7 @@ class State:
         """
         for folder in self.layout.folders:
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
             except OSError as error:
                 raise StorageError(f"{folder}: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-"""`python -m qnetem.testbed.supervisor TOPOLOGY MARK ROOM...`, started by a launcher, its socket on stdin. Wiring."""
+"""qnetem.testbed.supervisor: `python -m ... TOPOLOGY MARK ROOM...`, its launcher's socket on stdin. Wiring."""
 
 import os
 import socket

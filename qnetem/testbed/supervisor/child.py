@@ -1,6 +1,7 @@
 """qnetem.testbed.supervisor.child: one process of the testbed, kept as the operator wants it. Edge."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -133,7 +134,8 @@ class Child:
         self.pid = 0
         self._notify.drain()
         if ended.si_code == os.CLD_EXITED:
-            end = End(exit_code=ended.si_status, last_line=_last_line(Path(self._request["log_path"])))
+            last_line = _last_line(Path(self._request["log_path"])) if ended.si_status else ""
+            end = End(exit_code=ended.si_status, last_line=last_line)
         else:
             end = End(signal_number=ended.si_status, last_line="was not ready in time" if self._is_overdue else "")
         self._ended.set_result(end)
@@ -195,11 +197,12 @@ class Child:
             await self._stop(grace_s)
 
     async def _stop(self, grace_s: float) -> None:
-        was_alive = self.life.is_alive
+        old = self.life.state
         self.life.unwant()
         self._kicked.set()
-        if not was_alive:
-            self._event("process.stopped")
+        if not self.life.is_alive:
+            if old != self.life.state:
+                self._event("process.stopped")
             return
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)  # a paused process takes no signal but this and SIGKILL
@@ -263,4 +266,13 @@ def _last_line(path: Path) -> str:
             lines = log.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return ""
-    return lines[-1].removeprefix("qnetem: ")[:500] if lines else ""
+    return _plain(lines[-1])[:500] if lines else ""
+
+
+def _plain(line: str) -> str:
+    """Return a line of a log as a reader wants it: the error of a JSON line, the text of a refusal."""
+    try:
+        fields = json.loads(line)
+        return f"{fields['error']}: {fields['detail']}"
+    except (ValueError, TypeError, KeyError):
+        return line.removeprefix("qnetem: ")

@@ -34,7 +34,8 @@ class RestartPolicy:
     Attributes:
         first_delay_s: Before the first restart; doubled for each further one, up to `longest_delay_s`.
         longest_delay_s: The longest delay.
-        give_up_count: Deaths in a row after which it is left dead.
+        give_up_count: Deaths of its own doing in a row after which it is left dead.
+        unborn_give_up_count: The same for one that has never been healthy.
         steady_s: A process that was healthy this long has left its past deaths behind.
         silence_s: A process that has not been heard of for longer is unhealthy.
         start_s: A process that is not ready after this is killed.
@@ -43,7 +44,8 @@ class RestartPolicy:
     first_delay_s: float = 0.1
     longest_delay_s: float = 5.0
     give_up_count: int = 10
-    steady_s: float = 10.0
+    unborn_give_up_count: int = 3
+    steady_s: float = 5.0
     silence_s: float = 5.0
     start_s: float = 60.0
 
@@ -166,9 +168,12 @@ class Life:
         if self._healthy_s is not None and now_s - self._healthy_s >= self._policy.steady_s:
             self._death_count = 0
         is_hopeless = end.exit_code in _UNUSABLE or (end.exit_code == _NOT_STARTED and not self.was_ever_healthy)
-        if not is_ordered:
+        # SIGKILL comes from outside: an operator, an experiment, a machine without memory
+        is_killed = end.signal_number == signal.SIGKILL and self._healthy_s is not None
+        if not is_ordered and not is_killed:
             self._death_count += 1
-        if is_hopeless or self._death_count >= self._policy.give_up_count:
+        most = self._policy.give_up_count if self.was_ever_healthy else self._policy.unborn_give_up_count
+        if is_hopeless or self._death_count >= most:
             self.state = PROCESS_STATE_FAILED
             self.is_wanted = False
             return None

@@ -1,4 +1,4 @@
-"""`python -m qnetem.testbed.zygote FD SUPERVISOR_PID TOPOLOGY ROOM...`, started by a supervisor. Wiring."""
+"""qnetem.testbed.zygote: `python -m ... FD SUPERVISOR_PID TOPOLOGY ROOM...`, started by a supervisor. Wiring."""
 
 import socket
 import sys
