@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.topology.words import word
 
 __all__ = ["Path", "Problem", "TopologyError", "path_text"]
+
+_TOLD: Final = 100
 
 # Keys and list indices that lead from the root of the file to a value.
 Path = tuple[str | int, ...]
@@ -30,16 +32,25 @@ class Problem:
 
 
 class TopologyError(BadInputError):
-    """A topology cannot be used. The text has one line per problem, in the order of the file."""
+    """A topology cannot be used. The text has one line per problem, in the order of the file.
+
+    `problems` is empty where the error came over the wire, as text.
+    """
 
     reason: ClassVar[str] = "BAD_TOPOLOGY"
 
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        self.source = source
+    def __init__(self, text: str, problems: Iterable[Problem] = ()) -> None:
+        super().__init__(text)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, source: str, problems: Iterable[Problem]) -> "TopologyError":
+        """Return the error that tells of problems in a source, sorted; the text ends after the first hundred."""
         # Two lines that read the same are one problem: an alias shows its block to every link that uses it.
         lines = {problem.render(source): problem for problem in problems}
-        self.problems = tuple(sorted(lines.values(), key=lambda problem: (problem.line, problem.column)))
-        super().__init__("\n".join(problem.render(source) for problem in self.problems))
+        ordered = sorted(lines, key=lambda line: (lines[line].line, lines[line].column))
+        rest = [f"{source}: and {len(ordered) - _TOLD} more"] if len(ordered) > _TOLD else []
+        return cls("\n".join(ordered[:_TOLD] + rest), [lines[line] for line in ordered])
 
 
 def path_text(path: Path) -> str:

@@ -6,11 +6,14 @@ import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qnetem.topology.errors import Path as FieldPath
 from qnetem.topology.errors import Problem, TopologyError
 from qnetem.topology.model import Topology
+
+if TYPE_CHECKING:
+    from qnetem.topology.schema import File
 
 __all__ = ["find_default", "from_dict", "json_schema", "load", "parse"]
 
@@ -36,10 +39,10 @@ def parse(text: str, name: str = "<text>") -> Topology:
     from qnetem.topology.markers import read
 
     if len(text) > _LONGEST_BYTES:
-        raise TopologyError(_one_line(name), [Problem(0, 0, f"longer than {_LONGEST_BYTES} characters")])
+        raise TopologyError.of(_one_line(name), [Problem(0, 0, f"longer than {_LONGEST_BYTES} characters")])
     tree, problems = read(text)
     if tree is None:
-        raise TopologyError(_one_line(name), problems)
+        raise TopologyError.of(_one_line(name), problems)
     return _topology(tree, problems, _one_line(name))
 
 
@@ -50,7 +53,7 @@ def from_dict(content: Mapping[str, Any], name: str = "<dict>") -> Topology:
     try:
         tree = from_plain(dict(content))
     except ValueError as error:
-        raise TopologyError(_one_line(name), [Problem(0, 0, str(error))]) from None
+        raise TopologyError.of(_one_line(name), [Problem(0, 0, str(error))]) from None
     return _topology(tree, [], _one_line(name))
 
 
@@ -65,14 +68,14 @@ def find_default(folder: str | Path) -> Path:
     try:
         candidates = sorted(each for each in folder.iterdir() if each.suffix in (".yaml", ".yml"))
     except OSError as error:
-        raise TopologyError(source, [Problem(0, 0, f"cannot be read: {error.strerror}")]) from None
+        raise TopologyError.of(source, [Problem(0, 0, f"cannot be read: {error.strerror}")]) from None
     found = [each for each in candidates if _is_topology(each)]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise TopologyError(source, [Problem(0, 0, "no topology here (`qnetem init` makes one, -t FILE names one)")])
+        raise TopologyError.of(source, [Problem(0, 0, "no topology here (`qnetem init` makes one, -t FILE names one)")])
     names = ", ".join(each.name for each in found)
-    raise TopologyError(source, [Problem(0, 0, f"several topologies here: {names} (name one with -t FILE)")])
+    raise TopologyError.of(source, [Problem(0, 0, f"several topologies here: {names} (name one with -t FILE)")])
 
 
 def json_schema() -> dict[str, Any]:
@@ -126,31 +129,37 @@ def _topology(tree: Any, problems: list[Problem], source: str) -> Topology:
             wrong.append(path)
             problems.append(problem)
     problems += reference_problems(data, tree)
-    problems += _link_problems(data, tree, wrong)
+    problems += _link_problems(file, data, tree, wrong)
     if problems or file is None:
-        raise TopologyError(source, problems)
+        raise TopologyError.of(source, problems)
     topology = resolved(file)
     return replace(topology, digest=digest(topology))
 
 
-def _link_problems(data: Any, tree: Any, wrong: list[FieldPath]) -> list[Problem]:
-    """Return what is wrong with the links whose own values, and whose defaults, are right one by one."""
+def _link_problems(file: "File | None", data: Any, tree: Any, wrong: list[FieldPath]) -> list[Problem]:
+    """Return what is wrong with each link whose values, and whose defaults', are right one by one."""
     from qnetem.topology.resolve import link_problems
     from qnetem.topology.schema import DefaultsBlock, LinkBlock
 
-    network = data.get("topology") if isinstance(data, dict) else None
-    links = network.get("links") if isinstance(network, dict) else None
-    if not isinstance(network, dict) or not isinstance(links, list):
-        return []
-    if any(path[:2] == ("topology", "defaults") for path in wrong):
-        return []
-    heads = {path[:3] for path in wrong}
-    defaults = DefaultsBlock.model_validate(network.get("defaults", {}))
+    if file is not None:
+        defaults = file.topology.defaults
+        links = dict(enumerate(file.topology.links))
+    else:
+        network = data.get("topology") if isinstance(data, dict) else None
+        if not isinstance(network, dict) or not isinstance(network.get("links"), list):
+            return []
+        if any(path[:2] == ("topology", "defaults") for path in wrong):
+            return []
+        defaults = DefaultsBlock.model_validate(network.get("defaults"))
+        bad = {path[:3] for path in wrong}
+        links = {
+            index: LinkBlock.model_validate(link)
+            for index, link in enumerate(network["links"])
+            if ("topology", "links", index) not in bad
+        }
     problems: list[Problem] = []
-    for index, link in enumerate(links):
-        path: FieldPath = ("topology", "links", index)
-        if path not in heads:
-            problems += link_problems(LinkBlock.model_validate(link), defaults, path, tree)
+    for index, link in links.items():
+        problems += link_problems(link, defaults, ("topology", "links", index), tree)
     return problems
 
 
@@ -158,7 +167,7 @@ def _text(path: Path, source: str) -> str:
     """Return a file's text. Raises TopologyError."""
 
     def refuse(text: str) -> TopologyError:
-        return TopologyError(_one_line(source), [Problem(0, 0, text)])
+        return TopologyError.of(_one_line(source), [Problem(0, 0, text)])
 
     try:
         status = path.stat()

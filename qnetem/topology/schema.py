@@ -27,7 +27,8 @@ __all__ = ["Block", "DefaultsBlock", "File", "LinkBlock"]
 class Block(BaseModel):
     """A mapping of the file. Unknown keys are refused, nothing is coerced; `key:` with nothing behind it is empty."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # Deferred: one validator is built, that of the model that is used, not one for each.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -148,17 +149,17 @@ class NodeDefaultsBlock(Block):
 class NodeBlock(NodeDefaultsBlock):
     """A network node."""
 
-    ports: PortsBlock = Field(default=PortsBlock(), description="Fixed ports of its listeners.")
+    ports: PortsBlock = Field(default_factory=PortsBlock, description="Fixed ports of its listeners.")
 
 
 class DefaultsBlock(Block):
     """What holds for every node and link that does not say otherwise."""
 
     profile: ProfileName | None = Field(default=None, description="Devices of the links.")
-    quantum: QuantumBlock = Field(default=QuantumBlock(), description="Over the profile, under the link's own.")
-    classical: ClassicalBlock = Field(default=ClassicalBlock(), description="Under the link's own.")
-    protocol: ProtocolBlock = Field(default=ProtocolBlock(), description="Over the profile, under the link's own.")
-    node: NodeDefaultsBlock = Field(default=NodeDefaultsBlock(), description="Under the node's own.")
+    quantum: QuantumBlock = Field(default_factory=QuantumBlock, description="Over the profile, under the link's own.")
+    classical: ClassicalBlock = Field(default_factory=ClassicalBlock, description="Under the link's own.")
+    protocol: ProtocolBlock = Field(default_factory=ProtocolBlock, description="As quantum.")
+    node: NodeDefaultsBlock = Field(default_factory=NodeDefaultsBlock, description="Under the node's own.")
 
 
 class LinkBlock(Block):
@@ -170,9 +171,9 @@ class LinkBlock(Block):
     name: Label | None = Field(default=None, description="The link's id; its endpoints joined by a hyphen if absent.")
     transmitter: Label | None = Field(default=None, description="The end that sends the light.")
     profile: ProfileName | None = Field(default=None, description="Devices of this link.")
-    quantum: QuantumBlock = Field(default=QuantumBlock(), description="The fibre and the devices at its ends.")
-    classical: ClassicalBlock = Field(default=ClassicalBlock(), description="The classical twin of the link.")
-    protocol: ProtocolBlock = Field(default=ProtocolBlock(), description="How the two ends make keys.")
+    quantum: QuantumBlock = Field(default_factory=QuantumBlock, description="The fibre and the devices at its ends.")
+    classical: ClassicalBlock = Field(default_factory=ClassicalBlock, description="The classical twin of the link.")
+    protocol: ProtocolBlock = Field(default_factory=ProtocolBlock, description="How the two ends make keys.")
 
 
 class SaeBlock(Block):
@@ -184,7 +185,7 @@ class SaeBlock(Block):
 class TopologyBlock(Block):
     """The network."""
 
-    defaults: DefaultsBlock = Field(default=DefaultsBlock(), description="What holds where nothing else is said.")
+    defaults: DefaultsBlock = Field(default_factory=DefaultsBlock, description="What holds where nothing else is said.")
     nodes: Annotated[dict[Label, NodeBlock], Field(min_length=1)] = Field(description="Network nodes by name.")
     links: list[LinkBlock] = Field(default=[], description="Quantum links.")
     saes: dict[Label, SaeBlock] = Field(default={}, description="Clients of keys by SAE id.")
@@ -235,14 +236,14 @@ class File(Block):
     apiVersion: Literal["qnetem/v1"] = Field(description="The version of this format.")  # noqa: N815 (the file's key)
     name: Label = Field(description="The testbed's name.")
     seed: Annotated[int, Field(ge=0, lt=2**64)] = Field(default=0, description="Seed of loss, noise and jitter.")
-    time: TimeBlock = Field(default=TimeBlock(), description="How emulated time passes.")
+    time: TimeBlock = Field(default_factory=TimeBlock, description="How emulated time passes.")
     topology: TopologyBlock = Field(description="The network.")
-    control_plane: ControlPlaneBlock = Field(default=ControlPlaneBlock(), description="Who controls the testbed.")
-    keys: KeysBlock = Field(default=KeysBlock(), description="What the keys are made from.")
+    control_plane: ControlPlaneBlock = Field(default_factory=ControlPlaneBlock, description="Who controls the testbed.")
+    keys: KeysBlock = Field(default_factory=KeysBlock, description="What the keys are made from.")
     quantum_channel: QuantumChannelBlock = Field(
-        default=QuantumChannelBlock(), description="How quantum links are laid on processes."
+        default_factory=QuantumChannelBlock, description="How quantum links are laid on processes."
     )
     classical_channel: ClassicalChannelBlock = Field(
-        default=ClassicalChannelBlock(), description="How classical links are laid on processes."
+        default_factory=ClassicalChannelBlock, description="How classical links are laid on processes."
     )
-    telemetry: TelemetryBlock = Field(default=TelemetryBlock(), description="Where metrics and events go.")
+    telemetry: TelemetryBlock = Field(default_factory=TelemetryBlock, description="Where metrics and events go.")

@@ -37,4 +37,4 @@ def template(name: str) -> str:
     try:
         return _TEXT.format(name=f'"{label(name)}"' if not name[:1].isalpha() else label(name))
     except ValueError as error:
-        raise TopologyError("name", [Problem(0, 0, str(error))]) from None
+        raise TopologyError.of("name", [Problem(0, 0, str(error))]) from None

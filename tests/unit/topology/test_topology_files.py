@@ -86,6 +86,14 @@ def test_what_is_no_topology_at_all_is_refused(text: str, answer: str) -> None:
     assert complaint(text).splitlines()[0] == f"net.yaml:{answer}"
 
 
+def test_a_file_full_of_mistakes_is_told_a_hundred_of_them() -> None:
+    with pytest.raises(TopologyError) as refused:
+        parse("\n".join(f"k{index}: 1" for index in range(300)), "net.yaml")
+    lines = str(refused.value).splitlines()
+    assert len(refused.value.problems) == 303
+    assert (len(lines), lines[-1]) == (101, "net.yaml: and 203 more")
+
+
 def test_null_alone_misses_everything() -> None:
     assert complaint("~").splitlines() == [
         "net.yaml:1:1: 'apiVersion' is missing",

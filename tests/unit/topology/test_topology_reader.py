@@ -1,13 +1,14 @@
 """Files on disk: what cannot be read says why, and the one topology of a folder is found."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from qnetem.runtime.errors import BadInputError
+from qnetem.runtime.errors import BadInputError, error_class
 from qnetem.topology import TopologyError, find_default, load, parse, template
 
 
@@ -66,6 +67,14 @@ def test_the_error_is_bad_input() -> None:
     with pytest.raises(BadInputError) as refused:
         parse("")
     assert (refused.value.reason, refused.value.is_definite) == ("BAD_TOPOLOGY", True)
+
+
+def test_the_error_keeps_its_text_over_the_wire_and_between_processes() -> None:
+    with pytest.raises(TopologyError) as refused:
+        parse("", "net.yaml")
+    cls = error_class(refused.value.status, refused.value.reason)
+    assert cls is TopologyError
+    assert str(cls(str(refused.value))) == str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)  # noqa: S301
 
 
 def test_the_one_topology_of_a_folder_is_found(tmp_path: Path) -> None:
