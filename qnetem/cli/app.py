@@ -1,0 +1,41 @@
+"""qnetem.cli.app: all verbs. Wiring."""
+
+import typer
+
+from qnetem.cli import acting, diagnosis, files, inspecting, keys, lifecycle, links, saes, watching
+from qnetem.cli.options import Format, FormatOption
+from qnetem.cli.output import print_json
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="qnetem",
+    help="Emulate a quantum network with real processes. Exit codes: 0 fine, 1 deviated, 2 inconclusive, "
+    "3 bad input, 4 could not deploy.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+for verb in (files.init, files.validate, files.render, files.schema, lifecycle.up, lifecycle.down, inspecting.inspect):
+    app.command()(verb)
+for action in acting.ACTIONS:
+    app.command(name=action)(acting.verb(action))
+for verb in (watching.logs, watching.events):
+    app.command()(verb)
+app.add_typer(links.link, name="link")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(saes.sae, name="sae")
+app.command()(diagnosis.doctor)
+
+
+@app.command()
+def version(form: FormatOption = Format.TABLE) -> None:
+    """Print the version."""
+    from qnetem import __version__
+
+    if form is Format.JSON:
+        print_json({"version": __version__})
+    else:
+        print(f"qnetem {__version__}")

@@ -1,0 +1,85 @@
+"""qnetem.cli.keys: `keys get` and `keys status`. Wiring. Key material is printed on demand alone."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qnetem.cli.options import Format, FormatOption, TopologyOption
+from qnetem.cli.output import print_json, print_table
+from qnetem.cli.testbeds import run
+
+if TYPE_CHECKING:
+    from qnetem.cli.etsi import Key
+
+__all__ = ["keys"]
+
+keys = typer.Typer(no_args_is_help=True, help="Fetch keys over ETSI GS QKD 014, as an SAE would.")
+
+
+@keys.command()
+def get(
+    sae_id: Annotated[str, typer.Argument(metavar="SAE", help="Who fetches.")],
+    slave: Annotated[str | None, typer.Argument(metavar="[SLAVE]", help="With whom new keys are shared.")] = None,
+    number: Annotated[int, typer.Option(help="How many new keys.")] = 1,
+    size: Annotated[int, typer.Option(help="Their size, bits.")] = 256,
+    master: Annotated[str | None, typer.Option("--from", metavar="MASTER", help="Who has the keys already.")] = None,
+    key_ids: Annotated[list[str] | None, typer.Option("--id", metavar="KEY_ID", help="Which; again for more.")] = None,
+    show_key: Annotated[bool, typer.Option("--show-key", help="Print the keys themselves too, base64.")] = False,
+    topology: TopologyOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Fetch new keys (`get app-1 app-2`), or those another has (`get app-2 --from app-1 --id ...`)."""
+    from qnetem.cli.saes import sae_place
+    from qnetem.runtime.errors import BadInputError
+
+    if (slave is None) == (master is None):
+        raise BadInputError("either SLAVE (new keys) or --from MASTER with --id KEY_ID is needed")
+    if master is None and key_ids:
+        raise BadInputError("--id goes with --from")
+    if master is not None and not key_ids:
+        raise BadInputError("--from needs --id KEY_ID")
+    client = sae_place(topology, sae_id).client()
+    if slave is not None:
+        fetched = client.enc_keys(slave, number, size)
+    else:
+        fetched = client.dec_keys(master or "", key_ids or [])
+    _print(fetched, show_key, form)
+
+
+def _print(fetched: "list[Key]", is_shown: bool, form: Format) -> None:
+    if form is Format.JSON:
+        print_json([{"key_ID": key.key_id} | ({"key": key.material} if is_shown else {}) for key in fetched])
+        return
+    for key in fetched:
+        print(f"{key.key_id}  {key.material}" if is_shown else key.key_id)
+
+
+@keys.command()
+def status(
+    sae_id: Annotated[str | None, typer.Argument(metavar="[SAE]", help="Who asks.")] = None,
+    slave: Annotated[str | None, typer.Argument(metavar="[SLAVE]", help="About keys with whom.")] = None,
+    topology: TopologyOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show the pools of all nodes, or what a KME tells one SAE of keys with another."""
+    from qnetem.runtime.errors import BadInputError
+
+    if sae_id is None:
+        from qnetem.cli.inspecting import told
+        from qnetem.cli.report import pool_rows
+
+        pools = run(told(topology))["pools"]
+        if form is Format.JSON:
+            print_json(pools)
+        else:
+            print_table(*pool_rows(pools), right=("AVAILABLE", "OF THE PEER", "ASSIGNED", "DELIVERED"))
+        return
+    if slave is None:
+        raise BadInputError("keys status needs two SAEs, or none")
+    from qnetem.cli.saes import sae_place
+
+    answer = sae_place(topology, sae_id).client().status(slave)
+    if form is Format.JSON:
+        print_json(answer)
+    else:
+        print_table(("FIELD", "VALUE"), [(name, str(value)) for name, value in answer.items()])
