@@ -3,8 +3,6 @@
 import typer
 
 from qnetem.cli import acting, diagnosis, files, inspecting, keys, lifecycle, links, saes, watching
-from qnetem.cli.options import Format, FormatOption
-from qnetem.cli.output import print_json
 
 __all__ = ["app"]
 
@@ -13,6 +11,7 @@ app = typer.Typer(
     help="Emulate a quantum network with real processes. Exit codes: 0 fine, 1 deviated, 2 inconclusive, "
     "3 bad input, 4 could not deploy.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -31,11 +30,8 @@ app.command()(diagnosis.doctor)
 
 
 @app.command()
-def version(form: FormatOption = Format.TABLE) -> None:
+def version() -> None:
     """Print the version."""
     from qnetem import __version__
 
-    if form is Format.JSON:
-        print_json({"version": __version__})
-    else:
-        print(f"qnetem {__version__}")
+    print(f"qnetem {__version__}")

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from qnetem.topology import Topology
 
 __all__ = ["Check", "Verdict", "machine_checks", "state_checks"]
 
@@ -215,8 +218,8 @@ def _launch_check(was_launched: bool, is_running: bool, is_locked: Callable[[], 
     return Check("state", Verdict.FINE, "the testbed is down")
 
 
-def _fixed_ports(read: "object") -> Iterator[Check]:
-    for node in getattr(read, "nodes").values():  # noqa: B009
+def _fixed_ports(topology: "Topology") -> Iterator[Check]:
+    for node in topology.nodes.values():
         for name in ("peer", "management", "https", "metrics"):
             port = getattr(node.ports, name)
             if port is None:

@@ -2,13 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qnetem.cli.options import Format, FormatOption, TopologyOption
 from qnetem.cli.output import print_json
 from qnetem.cli.testbeds import topology_path
+
+if TYPE_CHECKING:
+    from qnetem.topology import Topology
 
 __all__ = ["init", "render", "schema", "validate"]
 
@@ -35,10 +38,8 @@ def init(
     print(f"wrote {file}: testbed {made.name}, {_size(made)}; bring it up with `qnetem up -t {file}`")
 
 
-def _size(topology: "object") -> str:
-    counts = (
-        (len(getattr(topology, what)), name) for what, name in (("nodes", "node"), ("links", "link"), ("saes", "SAE"))
-    )
+def _size(topology: "Topology") -> str:
+    counts = ((len(topology.nodes), "node"), (len(topology.links), "link"), (len(topology.saes), "SAE"))
     return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
 
 

@@ -23,14 +23,35 @@ if TYPE_CHECKING:
 __all__ = ["down", "up"]
 
 _POLL_S = 0.2
+_PLAIN_S = 1.0
 _Tell = Callable[[str], None]
+
+
+class _PlainProgress:
+    """Tells one line a second at most, and the last one."""
+
+    def __init__(self) -> None:
+        self._next_s = 0.0
+        self._text = ""
+
+    def __call__(self, text: str) -> None:
+        self._text = text
+        if time.monotonic() >= self._next_s:
+            self.finish()
+
+    def finish(self) -> None:
+        if self._text:
+            say(self._text)
+        self._text, self._next_s = "", time.monotonic() + _PLAIN_S
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[_Tell]:
     """Show progress on standard error: a line that changes on a terminal, plain lines elsewhere."""
     if not sys.stderr.isatty():
-        yield say
+        plain = _PlainProgress()
+        yield plain
+        plain.finish()
         return
     from rich.console import Console
 

@@ -103,12 +103,13 @@ def _set_values(table: Iterable[fields.Field], settings: Any) -> dict[str, Any]:
 def link_values(report: supervisor_pb2.LinkReport) -> dict[str, Any]:
     """Return a link as JSON values, parameters in the words and units of a topology file."""
     values: dict[str, Any] = {"link_id": report.link_id}
+    present = {descriptor.name for descriptor, _ in report.ListFields()}
     for plane, table, _ in _PLANES:
         desired = getattr(report, f"desired_{plane}")
-        part: dict[str, Any] = {"settings": _set_values(table, desired), "is_running": report.HasField(plane)}
+        part: dict[str, Any] = {"settings": _set_values(table, desired), "is_running": plane in present}
         if desired.HasField(_UP):
             part["settings"][_UP] = desired.is_up
-        if report.HasField(plane):
+        if plane in present:
             state = getattr(report, plane)
             part["is_up"] = state.is_up
             part["parameters"] = {field.key: value for field, value in _shown_values(table, state.effective)}
