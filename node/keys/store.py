@@ -5,6 +5,7 @@ nothing behind. Bits are packed eight to a byte, the first in the least signific
 """
 
 import asyncio
+import hashlib
 import secrets
 import sqlite3
 import time
@@ -44,13 +45,13 @@ class KeyStore:
         self,
         path: Path,
         limits: StoreLimits = StoreLimits(),  # noqa: B008 frozen
-        draw: Callable[[int], bytes] = secrets.token_bytes,
+        reproducible_secret: bytes = b"",
         now_s: Callable[[], float] = time.time,
     ) -> None:
         """Nothing is opened before `open`; see `open_store`."""
         self.limits = limits
         self._commit = GroupCommit(path)
-        self._draw = draw
+        self._reproducible_secret = reproducible_secret
         self._now_s = now_s
         self._ahead: dict[str, tuple[int, int]] = {}
         self._ahead_lock = asyncio.Lock()
@@ -154,7 +155,7 @@ class KeyStore:
         return await self._commit.run(
             _RESERVE,
             lambda db: ledger.reserve(
-                db, master_sae_id, local_saes, peer_node, number, size_bits, self._now_s(), self._draw
+                db, master_sae_id, local_saes, peer_node, number, size_bits, self._now_s(), self._draw(db)
             ),
         )
 
@@ -203,6 +204,17 @@ class KeyStore:
         """Give up, expire and forget what is due; see transfers.sweep."""
         return await self._commit.run(_SWEEP, lambda db: transfers.sweep(db, self.limits, self._now_s()))
 
+    def _draw(self, db: sqlite3.Connection) -> Callable[[int], bytes]:
+        secret = self._reproducible_secret
+        if not secret:
+            return secrets.token_bytes
+
+        def reproducible(count: int) -> bytes:
+            number = _advance(db, "draws", 1)
+            return hashlib.shake_256(b"qnetem key draw" + secret + number.to_bytes(8, "big")).digest(count)
+
+        return reproducible
+
     async def pool(self, peer_node: str) -> Pool:
         """Return the sums of the bits shared with a peer."""
         return await self._commit.run(None, lambda db: pools.pool(db, peer_node))
@@ -217,7 +229,7 @@ async def open_store(
     path: Path,
     limits: StoreLimits = StoreLimits(),  # noqa: B008 frozen
     *,
-    draw: Callable[[int], bytes] = secrets.token_bytes,
+    reproducible_secret: bytes = b"",
     now_s: Callable[[], float] = time.time,
 ) -> AsyncIterator[KeyStore]:
     """Open the key store at `path` while the block runs.
@@ -225,13 +237,14 @@ async def open_store(
     Args:
         path: The database; made when new.
         limits: What it holds, and for how long.
-        draw: Source of key ids and of keys between SAEs of this KME: `draw(n)` gives n bytes.
+        reproducible_secret: Key ids, and keys between SAEs of this KME, follow it and a durable counter; empty: they
+            come from the operating system.
         now_s: Wall clock, seconds.
 
     Raises:
         StorageError: It cannot be used; names the path.
     """
-    store = KeyStore(path, limits, draw, now_s)
+    store = KeyStore(path, limits, reproducible_secret, now_s)
     await store.open()
     try:
         yield store

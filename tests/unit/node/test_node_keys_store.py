@@ -29,7 +29,6 @@ from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError
 
 TX, RX = BlockRole.TRANSMITTER, BlockRole.RECEIVER
 SECRET = bytes(range(1, 129))  # 1024 bits, no zero byte
-LOCAL = b"a key that was drawn here, 32 B."
 
 
 async def make(store: KeyStore, role: BlockRole = TX, block_id: str = "b1", secret: bytes = SECRET) -> None:
@@ -186,15 +185,29 @@ async def test_a_block_without_value_is_deleted(tmp_path: Path) -> None:
 
 async def test_keys_of_one_kme_are_drawn_and_destroyed(tmp_path: Path) -> None:
     path = tmp_path / "s" / "keys.db"
-    values = iter([b"\x01" * 16, LOCAL])
-    async with open_store(path, draw=lambda count: next(values)) as store:
+    async with open_store(path) as store:
         [key] = await store.reserve("app-1", ["app-1b"], "", 1, 256)
-        assert key == Assignment("01010101-0101-4101-8101-010101010101", ())
+        assert key.pieces == ()
         given = await store.deliver([key.key_id])
+        # the slave is still to collect it
+        assert given[0].key.reveal() in stored(path)
         assert await store.collect("app-1b", "app-1", [key.key_id]) == given
-        assert given[0].key.reveal() == LOCAL
         assert await store.pools() == []
-    assert LOCAL[:8] not in stored(path)
+    assert given[0].key.reveal() not in stored(path)
+
+
+async def test_what_is_drawn_can_be_reproducible_and_never_repeats(tmp_path: Path) -> None:
+    drawn: dict[str, list[Any]] = {}
+    for folder, secret in (("a", b"s" * 16), ("b", b"s" * 16), ("c", b"t" * 16), ("d", b"")):
+        drawn[folder] = []
+        for _ in range(2):
+            async with open_store(tmp_path / folder / "keys.db", reproducible_secret=secret) as store:
+                for key in await store.reserve("app-1", ["app-1b"], "", 2, 128):
+                    [issued] = await store.deliver([key.key_id])
+                    drawn[folder].append((issued.key_id, issued.key.reveal()))
+    assert drawn["a"] == drawn["b"]
+    values = {value for folder in ("a", "c", "d") for pair in drawn[folder] for value in pair}
+    assert len(values) == 24
 
 
 async def test_each_slave_collects_once(tmp_path: Path) -> None:
