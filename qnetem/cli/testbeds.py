@@ -1,6 +1,5 @@
 """qnetem.cli.testbeds: which testbed a verb is about, and its supervisor. Edge."""
 
-import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,8 @@ _T = TypeVar("_T")
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine to its end; Ctrl-C cancels it, so that it can take back what it began."""
+    import asyncio  # 40 ms
+
     return asyncio.run(work)
 
 
