@@ -217,3 +217,23 @@ async def test_a_keep_alive_connection_serves_many_requests(open_kmes: Any) -> N
         for _ in range(5):
             assert (await answer(session.get(kmes.url("alice", "/api/v1/keys/app-2/enc_keys"))))[0] == 200
         assert made == ["connection"]
+
+
+async def test_no_key_is_logged(open_kmes: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with open_kmes() as kmes:
+        lost = await kmes.add_block("alice", "bob", 4096)
+        await kmes.add_block("alice", "bob", 4096)
+        keys = await enc(kmes, "app-1", "app-2", number=3)
+        ids = [key["key_ID"] for key in keys]
+        assert (await dec(kmes, "app-2b", "app-1", ids))[0] == 401
+        assert (await dec(kmes, "app-2", "app-1", ids))[0] == 200
+        assert (await dec(kmes, "app-2", "app-1", ids))[0] == 400
+        await kmes["bob"].store.quarantine(lost)
+        keys += await enc(kmes, "app-1", "app-2")
+    assert "keys.block.quarantined" in caplog.text
+    text = caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    for key in keys:
+        assert key["key"] not in text
+        assert base64.b64decode(key["key"]).hex() not in text
+        assert repr(base64.b64decode(key["key"])) not in text
