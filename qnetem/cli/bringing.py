@@ -11,7 +11,7 @@ from typing import Final
 
 from qnetem.cli.failures import DEVIATED, INCONCLUSIVE
 from qnetem.cli.output import say
-from qnetem.cli.report import testbed_values
+from qnetem.cli.report import inspected_values
 from qnetem.cli.service import ServiceWatch
 from qnetem.runtime.errors import QnetemError
 from qnetem.testbed import launching
@@ -121,7 +121,7 @@ async def _in_service(client: TestbedClient, tell: _Tell, deadline_s: float) -> 
     watch = ServiceWatch()
     while True:
         asked_s = time.monotonic()
-        watch.look(testbed_values(await client.inspect())["links"], asked_s)
+        watch.look(inspected_values(await client.inspect())["links"], asked_s)
         if watch.changed:
             states = ", ".join(watch.waiting()[:4])
             tell(f"{len(watch.in_service)} of {len(watch.states)} links in service" + (f"; {states}" if states else ""))

@@ -26,10 +26,10 @@ STYLES: Final = {
 
 async def told(topology: Any) -> dict[str, Any]:
     """Return what the supervisor and the nodes say, as JSON values."""
-    from qnetem.cli.report import testbed_values
+    from qnetem.cli.report import inspected_values
 
     async with client_of(topology) as client:
-        return testbed_values(await client.inspect())
+        return inspected_values(await client.inspect())
 
 
 def inspect(topology: TopologyOption = None, form: FormatOption = Format.TABLE) -> None:

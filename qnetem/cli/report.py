@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from qnetem.cli.figures import count_text, percent_text, rate_text, span_text
 from qnetem.v1 import link_session_pb2, node_pb2, process_pb2, supervisor_pb2
 
-__all__ = ["UNKNOWN", "link_rows", "pool_rows", "process_rows", "process_values", "testbed_values"]
+__all__ = ["UNKNOWN", "link_rows", "pool_rows", "process_rows", "process_values", "inspected_values"]
 
 UNKNOWN: Final = "UNKNOWN"
 # the first that an end is in is the link's
@@ -93,7 +93,7 @@ def _rank(state: str) -> int:
     return _WORST_FIRST.index(state) if state in _WORST_FIRST else 0
 
 
-def testbed_values(response: supervisor_pb2.InspectResponse) -> dict[str, Any]:
+def inspected_values(response: supervisor_pb2.InspectResponse) -> dict[str, Any]:
     """Return a testbed, its processes, links and pools as JSON values."""
     testbed = response.testbed
     reports = {report.name: report for report in response.nodes}
