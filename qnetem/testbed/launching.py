@@ -106,7 +106,9 @@ async def launch(
         preloaded = tuple(dict.fromkeys(room for room in rooms.values() if room != BROKER_ROOM))
 
         def start() -> StartingSupervisor:
-            return stack.enter_context(StartingSupervisor(path, preloaded))
+            supervisor = StartingSupervisor(path, preloaded)
+            stack.push_async_callback(supervisor.close)
+            return supervisor
 
         # it takes a second to import everything: meanwhile the rest is prepared
         early = None if any(_is_running(state) for state in _states_beside(path)) else start()
@@ -155,10 +157,9 @@ async def launch(
 
 
 async def _rolled_back(supervisor: StartingSupervisor, state: State) -> None:
-    supervisor.close()
+    await supervisor.close()
     if not supervisor.is_detached:
-        await _until_unlocked(state)
-        _clean_up(state)
+        _clean_up(state)  # what one that was killed has left
 
 
 @asynccontextmanager

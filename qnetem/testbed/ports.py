@@ -58,16 +58,21 @@ def chosen(
             raise StartError(f"port {wish.fixed} of {wish.key} is {why}")
         ports[wish.key] = wish.fixed
         used[wish.fixed] = wish.key
-    candidate = 0
+
+    def is_free(port: int) -> bool:
+        return port not in used and port not in taken and why_not(port) is None
+
+    # before any new port is chosen: it could be one of these
     for wish in wanted:
-        if wish.fixed is not None:
-            continue
-        port = kept.get(wish.key)
-        while port is None or port in used or port in taken or why_not(port) is not None:
-            if candidate == len(RANGE):
+        if wish.key not in ports and wish.key in kept and is_free(kept[wish.key]):
+            ports[wish.key] = kept[wish.key]
+            used[kept[wish.key]] = wish.key
+    candidates = (RANGE[(first + index) % len(RANGE)] for index in range(len(RANGE)))
+    for wish in wanted:
+        if wish.key not in ports:
+            port = next((port for port in candidates if is_free(port)), None)
+            if port is None:
                 raise StartError(f"no port from {RANGE.start} to {RANGE.stop - 1} is free for {wish.key}")
-            port = RANGE[(first + candidate) % len(RANGE)]
-            candidate += 1
-        ports[wish.key] = port
-        used[port] = wish.key
-    return ports
+            ports[wish.key] = port
+            used[port] = wish.key
+    return {wish.key: ports[wish.key] for wish in wanted}

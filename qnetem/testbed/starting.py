@@ -1,6 +1,7 @@
 """qnetem.testbed.starting: a supervisor process that waits for its order, from the launcher's side. Edge."""
 
 import asyncio
+import contextlib
 import json
 import secrets
 import socket
@@ -9,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from qnetem.runtime.errors import DeadlineError, StartError
 from qnetem.testbed.state import Launch, State
@@ -94,16 +95,22 @@ class StartingSupervisor:
             return StartError(str(error))
         return StartError("the supervisor cannot be reached")
 
-    def close(self) -> None:
-        """Let it end and take down what it runs, unless it was detached. Idempotent."""
-        self._control.close()
-        self._errors.close()
-        self._first.wait()
+    async def close(self) -> None:
+        """Let it end, with all that it runs, and wait until it has; a detached one is only let go. Idempotent."""
+        if self._control.fileno() < 0:
+            return
+        try:
+            if not self.is_detached:
+                self._control.shutdown(socket.SHUT_WR)
+                await self._until_ended()
+        finally:
+            self._control.close()
+            self._errors.close()
+            self._first.wait()
 
-    def __enter__(self) -> Self:
-        """Return it."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
+    async def _until_ended(self) -> None:
+        # its end of the socket closes with the process
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                while await asyncio.get_running_loop().sock_recv(self._control, PACKET_BYTES):
+                    pass

@@ -15,8 +15,11 @@ def main(argv: list[str]) -> int:
     from qnetem.testbed.supervisor.supervision import supervise
 
     topology_path, mark, *rooms = argv
-    with socket.socket(fileno=0) as control:
+    control = socket.socket(fileno=0)
+    try:
         return asyncio.run(supervise(control, topology_path, mark, rooms))
+    finally:
+        control.detach()  # it closes with the process: by that the launcher knows that all has ended
 
 
 if __name__ == "__main__":

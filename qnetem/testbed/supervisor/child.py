@@ -1,6 +1,7 @@
 """qnetem.testbed.supervisor.child: one process of the testbed, kept as the operator wants it. Edge."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -125,9 +126,12 @@ class Child:
         loop.add_reader(self._pidfd, self._reap)
 
     def _reap(self) -> None:
-        ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        if ended is None or self._ended is None:
+        if os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None or self._ended is None:
             return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # what it started; the number is its own until it is reaped
+        ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        assert ended is not None  # noqa: S101 (looked at above)
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1

@@ -26,11 +26,13 @@ def preload(rooms: Iterable[str]) -> None:
     """Import rooms ("node.service"), what they import late, and the kernels (`*_compiled`) of their packages."""
     for name in _LATE:
         importlib.import_module(name)
-    packages = {"qnetem.runtime"}
+    packages = set()
     for room in rooms:
         importlib.import_module(room)
-        packages.add(room.partition(".")[0])
-    for package in sorted(packages - {"qnetem"}):
+        package, dot, _ = room.partition(".")
+        if dot:  # a package, which may have kernels; those of the runtime go with them
+            packages |= {package, "qnetem.runtime"}
+    for package in sorted(packages):
         _import_compiled(sys.modules[package])
 
 

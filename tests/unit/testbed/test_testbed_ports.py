@@ -32,6 +32,11 @@ def test_ports_stay_the_same_and_only_a_lost_one_changes() -> None:
     assert chosen(wishes, kept, frozenset({25001}), 0, FREE) == {"a/peer": 25000, "a/https": 20000}
 
 
+def test_a_new_wish_never_takes_the_port_that_a_later_one_had() -> None:
+    wishes = [PortWish("new/peer"), PortWish("a/peer")]
+    assert chosen(wishes, {"a/peer": 20000}, frozenset(), 0, FREE) == {"new/peer": 20001, "a/peer": 20000}
+
+
 def test_a_fixed_port_comes_before_a_kept_one() -> None:
     wishes = [PortWish("a/peer"), PortWish("b/https", 25000)]
     assert chosen(wishes, {"a/peer": 25000}, frozenset(), 0, FREE) == {"a/peer": 20000, "b/https": 25000}

@@ -62,7 +62,7 @@ def test_what_was_written_is_read_back(state: State) -> None:
 @pytest.mark.parametrize("name", ["plan.json", "launch.json", "clock.json", "ports.json", "desired.json", "secret"])
 def test_a_damaged_file_is_named(state: State, name: str) -> None:
     (state.layout.root / name).write_text("{")
-    read: dict[str, Callable[[], object]] = {
+    read: Callable[[], object] = {
         "plan.json": state.plan,
         "launch.json": state.launch,
         "clock.json": state.clock,
