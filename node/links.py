@@ -1,12 +1,12 @@
 """node.links: the links of a node: the transmitter's end dials and begins again, the receiver's end answers. Edge."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import grpc.aio
-from quantum_channel.client import QuantumChannelClient
 
 from node.context import NodeContext
 from node.devices.receiver import Receiver
@@ -20,11 +20,13 @@ from node.qkd.wire import Wire
 from qnetem.runtime import rpc
 from qnetem.runtime.errors import DeniedError, NotFoundError, QnetemError, StorageError, UnavailableError
 from qnetem.v1 import link_session_pb2, link_session_pb2_grpc, process_pb2
+from quantum_channel.client import QuantumChannelClient
 
 __all__ = ["LinkSessionServicer", "ReceiverLink", "TransmitterLink"]
 
 _BACKOFF_S: Final = (0.05, 0.1, 0.25)
 _HELLO_S: Final = 5.0
+_FINISH_S: Final = 1.0
 
 
 def _reason_of(error: BaseException) -> str:
@@ -54,6 +56,7 @@ class TransmitterLink:
         self._record = record
         self._device = Transmitter(config)
         self._counter = 0
+        self._left_for = ""
 
     async def run_forever(self) -> None:
         """Dial, run a session, begin again; trouble is in the link's reason and the log."""
@@ -68,7 +71,7 @@ class TransmitterLink:
                 try:
                     await self._session(stub, channel)
                 except Exception as error:
-                    reason = _reason_of(error)
+                    reason = self._left_for or _reason_of(error)
                     if (LinkState.DOWN, reason) != (self._record.state, self._record.reason):
                         log.warning("session.ended", link_id=config.link_id, reason=reason, detail=_detail(error))
                     if not _is_expected(error):
@@ -82,6 +85,7 @@ class TransmitterLink:
         clock = self._node.process.clock
         wire = Wire(call.write, rpc.stream(call), link_session_pb2.SessionRequest, clock)
         session = TransmitterSession(self._config, self._node, self._record, self._device, wire, self._counter + 1)
+        self._left_for = ""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_writing(wire))
@@ -89,9 +93,23 @@ class TransmitterLink:
                 self._counter += 1
                 tasks.create_task(session.read_forever())
                 async with channel.transmit(self._config.link_id) as stream:
-                    await Emission(session, stream).run()
+                    try:
+                        await Emission(session, stream).run()
+                    except LinkTroubleError as trouble:
+                        self._left_for = trouble.why
+                        await _finish(call, wire)
+                        raise
         finally:
             call.cancel()
+
+
+async def _finish(call: Any, wire: Wire[Any, Any]) -> None:
+    """Let the receiver take what was said to the end: a cancelled stream may drop it."""
+    with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        async with asyncio.timeout(_FINISH_S):
+            await wire.flush()
+            await call.done_writing()
+            await call.code()
 
 
 async def _writing(wire: Wire[Any, Any]) -> None:

@@ -3,8 +3,6 @@
 import asyncio
 from typing import Final
 
-from quantum_channel.client import TransmitStream
-
 from node.devices.schedule import TrainSchedule
 from node.link_state import LinkState
 from node.qkd.errors import LinkTroubleError
@@ -13,6 +11,7 @@ from node.qkd.session_transmitter import Train, TransmitterSession
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import QnetemError
 from qnetem.v1 import link_session_pb2
+from quantum_channel.client import TransmitStream
 
 __all__ = ["Emission"]
 
@@ -61,7 +60,6 @@ class Emission:
         try:
             async with asyncio.timeout(_DRAIN_S):
                 await self._session.drained()
-                await self._session.wire.flush()
         except TimeoutError:
             self._session.node.process.log.warning("session.blocks.abandoned", link_id=self._session.config.link_id)
 
@@ -93,14 +91,20 @@ class Emission:
         record = self._session.record
         if (state, reason) != (record.state, record.reason):
             record.enter(state, reason)
-            notice = link_session_pb2.LinkStateNotice(state=link_session_pb2.LinkState.ValueType(state), reason=reason)
-            await self._session.wire.send(link_state=notice)
+            await self._tell()
+
+    async def _tell(self) -> None:
+        record = self._session.record
+        state = link_session_pb2.LinkState.ValueType(record.state)
+        notice = link_session_pb2.LinkStateNotice(state=state, reason=record.reason)
+        await self._session.wire.send(link_state=notice)
 
     async def _commission(self) -> None:
         record = self._session.record
         # a link that is known to be dark stays DOWN while it is probed
         if record.reason not in _FROM_COMMISSIONING:
-            await self._enter(LinkState.COMMISSIONING, "")
+            record.enter(LinkState.COMMISSIONING)
+        await self._tell()
         while True:
             if not self._session.is_receiving.is_set():
                 await self._await_receiver()

@@ -29,8 +29,9 @@ from qnetem.v1 import link_session_pb2, process_pb2
 __all__ = ["Train", "TransmitterSession"]
 
 _BLOCK_EVENTS: Final = ("parity_query", "block_corrected", "block_prepared", "block_committed")
-# blocks in post-processing at a time: enough to hide round trips, few enough to bound memory
-_BLOCKS_LIMIT: Final = 3
+# what may be in post-processing at a time: enough small blocks to hide round trips, few enough large ones for memory
+_BLOCKS_LIMIT: Final = 12
+_BITS_LIMIT: Final = 24_000_000
 
 
 @dataclass
@@ -171,7 +172,7 @@ class TransmitterSession:
 
     async def has_room(self) -> None:
         """Wait until post-processing keeps up."""
-        while len(self._jobs) >= _BLOCKS_LIMIT:
+        while len(self._jobs) >= _BLOCKS_LIMIT or sum(len(job.raw.z_bits) for job in self._jobs.values()) > _BITS_LIMIT:
             self._has_room.clear()
             await self._has_room.wait()
 
