@@ -136,7 +136,9 @@ async def serve(process: Process) -> AsyncIterator[None]:
         raise BadInputError(f"process {config.name}: the configuration is not a node's")
     board = _Board(process, config.node.links)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(process.state_dir / "keys.sqlite"))
+        store = await stack.enter_async_context(
+            open_store(process.state_dir / "keys.sqlite", reproducible_secret=config.node.reproducible_secret)
+        )
         node = NodeContext(process, store, Entropy(config.node.reproducible_secret), await store.next_incarnation())
         peers: dict[str, grpc.aio.Channel] = {}
         for link in config.node.links:
