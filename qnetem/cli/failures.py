@@ -64,19 +64,29 @@ def guarded(run: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         return _told(["qnetem: interrupted"], INTERRUPTED)
     except BrokenPipeError:
-        # whoever reads has seen enough; nothing more may be written when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _unread()
+    except SystemExit as error:  # click's way with a broken pipe
+        if isinstance(error.__context__, BrokenPipeError):
+            return _unread()
+        raise
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(str(error))
+            return 0
         if hasattr(error, "format_message"):  # of typer, or of the click below it: a usage error
-            usage = error.format_message() or "no command is given (see qnetem --help)"
-            return _told([f"qnetem: {usage}"], INVALID)
+            return _told([f"qnetem: {error.format_message()}"], INVALID)
         if type(error).__name__ == "Abort":
             return _told(["qnetem: interrupted"], INTERRUPTED)
         if isinstance(error, BaseExceptionGroup) and (known := _known(error)) is not None:
             return _told(lines_of(known), exit_code(known))
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         return _told([f"qnetem: internal error: {what} (QNETEM_DEBUG=1 shows where)"], DEVIATED)
+
+
+def _unread() -> int:
+    """Whoever reads has seen enough; nothing more may be written when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _code_of(result: Any) -> int:

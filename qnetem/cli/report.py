@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from qnetem.cli.figures import count_text, percent_text, rate_text, span_text
 from qnetem.v1 import link_session_pb2, node_pb2, process_pb2, supervisor_pb2
 
-__all__ = ["UNKNOWN", "link_rows", "pool_rows", "process_rows", "process_values", "inspected_values"]
+__all__ = ["UNKNOWN", "inspected_values", "link_rows", "pool_rows", "process_rows", "process_values"]
 
 UNKNOWN: Final = "UNKNOWN"
 # the first that an end is in is the link's
