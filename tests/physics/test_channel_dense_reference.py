@@ -1,0 +1,178 @@
+"""The sparse sampler against a dense one that looks at every pulse, and against exact expectations.
+
+5 sigma, fixed seeds.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from qnetem.runtime.rng import BLOCK_PULSES, transmitter_choices
+from quantum_channel.parameters import Parameters
+from quantum_channel.response import respond
+from quantum_channel.sampler import COLD, Keys
+from quantum_channel.sampler_compiled import sample
+
+KEYS: Final = Keys.of(b"nature----------", b"transmitter-----", b"receiver--------")
+BRIGHT: Final = Parameters(
+    length_km=10,
+    attenuation_db_per_km=0.2,
+    connector_count=2,
+    connector_loss_db=0.3,
+    extra_loss_db=0,
+    receiver_loss_db=1,
+    clock_hz=1e9,
+    intensities=(0.5, 0.1),
+    intensity_probs=(0.6, 0.4),
+    transmitter_p_z=0.7,
+    receiver_p_z=0.6,
+    misalignment_prob=0.05,
+    efficiency=0.6,
+    dark_count_hz=2e6,
+    dead_time_ps=0,
+    afterpulse_prob=0,
+    afterpulse_tau_ps=0,
+    source_jitter_fwhm_ps=0,
+    detector_jitter_fwhm_ps=0,
+    link_jitter_fwhm_ps=0,
+)
+CASES: Final = {
+    "light and darks": BRIGHT,
+    "darks only": replace(BRIGHT, efficiency=0),
+    "three intensities": replace(BRIGHT, intensities=(0.5, 0.2, 0.0), intensity_probs=(0.3, 0.3, 0.4)),
+    "dead time": replace(BRIGHT, dead_time_ps=20_000),
+    "long dead time, which is skipped": replace(BRIGHT, dead_time_ps=400_000),
+    "jitter": replace(BRIGHT, source_jitter_fwhm_ps=300, detector_jitter_fwhm_ps=400, link_jitter_fwhm_ps=500),
+    "jitter and dead time": replace(BRIGHT, detector_jitter_fwhm_ps=900, dead_time_ps=5_000),
+    "jitter and skipped dead time": replace(BRIGHT, detector_jitter_fwhm_ps=900, dead_time_ps=300_000),
+    "afterpulses": replace(BRIGHT, extra_loss_db=15, afterpulse_prob=0.3, afterpulse_tau_ps=20_000, dead_time_ps=3_000),
+    "afterpulses behind a skipped dead time": replace(
+        BRIGHT, afterpulse_prob=0.4, afterpulse_tau_ps=5_000, dead_time_ps=200_000
+    ),
+    "everything": replace(
+        BRIGHT,
+        detector_jitter_fwhm_ps=700,
+        afterpulse_prob=0.2,
+        afterpulse_tau_ps=30_000,
+        dead_time_ps=50_000,
+        misalignment_prob=0.2,
+    ),
+}
+BLOCKS: Final = 3
+FIRST: Final = 17
+
+
+def classes(record: Any, choices: Any) -> np.ndarray[Any, Any]:
+    """Clicks by intensity, match, and outcome: the bit that was sent, the other, both."""
+    at = record.slots
+    sent = 1 + choices.bit[at]
+    outcome = np.where(record.detectors == 3, 2, np.where(record.detectors == sent, 0, 1))
+    place = (choices.intensity[at] * 2 + choices.is_match[at]) * 3 + outcome
+    return np.bincount(place.astype(np.int64), minlength=18)
+
+
+def distance(a: Any, b: Any, chosen: Any, dead_slots: int, sigmas_apart: Callable[..., float]) -> float:
+    """How far two records are apart in what they differ most, sigma: classes, detectors, gaps, arrivals."""
+    log_bins = np.unique(np.geomspace(1, 1e5, 60).astype(np.int64))
+    gaps = np.concatenate(([0], dead_slots + log_bins, [10**9]))
+    arrivals = np.concatenate(([-1e9], np.arange(-462.5, 463, 37.0), [1e9]))
+    histograms = (
+        lambda r: classes(r, chosen),
+        lambda r: np.bincount(r.detectors, minlength=4),
+        lambda r: [len(r.slots)],
+        lambda r: np.histogram(np.diff(r.slots), gaps)[0],
+        lambda r: np.histogram(r.arrivals_ps, arrivals)[0],
+    )
+    return max(sigmas_apart(of(a), of(b)) for of in histograms)
+
+
+@pytest.fixture(params=CASES, ids=lambda name: name.replace(" ", "-"))
+def both(request: pytest.FixtureRequest, choices: Any, dense: Any, record: Any) -> Any:
+    parameters = CASES[request.param]
+    chosen = choices(parameters, FIRST, BLOCKS)
+    sampled, _ = sample(respond(parameters), KEYS, FIRST, BLOCKS, COLD)
+    return parameters, chosen, record(sampled), dense(parameters, chosen, 2026)
+
+
+def test_classes_gaps_arrivals_and_doubles_are_those_of_the_dense_reference(
+    both: Any, sigmas_apart: Callable[..., float]
+) -> None:
+    parameters, chosen, sparse, reference = both
+    assert len(sparse.slots) > 1000
+    dead = parameters.dead_time_ps // 1000
+    assert np.diff(sparse.slots).min() > dead
+    assert distance(sparse, reference, chosen, dead, sigmas_apart) < 5
+
+
+@pytest.mark.parametrize(
+    ("case", "change"),
+    [
+        ("everything", {"dead_time_ps": 52_000}),
+        ("everything", {"misalignment_prob": 0.24}),
+        ("everything", {"detector_jitter_fwhm_ps": 800.0}),
+        ("everything", {"dark_count_hz": 6e6}),
+        ("everything", {"extra_loss_db": 0.4}),
+        ("afterpulses", {"afterpulse_prob": 0.4}),
+        ("afterpulses", {"afterpulse_tau_ps": 50_000}),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else given,
+)
+def test_the_comparison_sees_a_change_of_any_parameter(
+    case: str, change: dict[str, Any], choices: Any, dense: Any, record: Any, sigmas_apart: Callable[..., float]
+) -> None:
+    parameters = CASES[case]
+    chosen = choices(parameters, FIRST, BLOCKS)
+    sampled, _ = sample(respond(replace(parameters, **change)), KEYS, FIRST, BLOCKS, COLD)
+    dead = parameters.dead_time_ps // 1000
+    assert distance(record(sampled), dense(parameters, chosen, 2026), chosen, dead, sigmas_apart) > 5
+
+
+@pytest.mark.parametrize("misalignment_prob", [0.0, 0.03, 0.5])
+def test_without_dead_time_every_class_has_its_exact_expectation(
+    misalignment_prob: float, choices: Any, record: Any, sigmas_off: Callable[..., float]
+) -> None:
+    parameters = replace(BRIGHT, misalignment_prob=misalignment_prob)
+    blocks = 8
+    chosen = choices(parameters, 0, blocks)
+    sampled, _ = sample(respond(parameters), KEYS, 0, blocks, COLD)
+    counts = classes(record(sampled), chosen)[:12].reshape(2, 2, 3)
+    eta = 0.6 * 10 ** (-(10 * 0.2 + 2 * 0.3 + 1) / 10)
+    quiet = np.exp(-2e6 / 1e9)
+    expected = np.zeros((2, 2, 3))
+    for k, mean in enumerate((0.5 * eta, 0.1 * eta)):
+        for match, wrong in ((0, 0.5), (1, misalignment_prob)):
+            trials = int(((chosen.intensity == k) & (chosen.is_match == match)).sum())
+            silent = [quiet * np.exp(-mean * (1 - wrong)), quiet * np.exp(-mean * wrong)]
+            expected[k, match] = trials * np.array(
+                [(1 - silent[0]) * silent[1], silent[0] * (1 - silent[1]), (1 - silent[0]) * (1 - silent[1])]
+            )
+    assert sigmas_off(counts, expected) < 5
+    assert counts.sum() == pytest.approx(expected.sum(), abs=5 * expected.sum() ** 0.5)
+
+
+@pytest.mark.parametrize(("p_ap", "tau_ps"), [(0.05, 3_000), (0.2, 100_000)])
+def test_afterpulses_add_their_share_of_all_clicks_to_every_intensity(
+    p_ap: float, tau_ps: int, choices: Any, record: Any
+) -> None:
+    # Q_k = D_k + p_ap Qbar (PHYSICS 4), where clicks are so sparse that no daughter meets another click
+    parameters = replace(
+        BRIGHT, extra_loss_db=30, dark_count_hz=0, afterpulse_prob=p_ap, afterpulse_tau_ps=tau_ps, dead_time_ps=2_000
+    )
+    blocks = 400
+    sampled, _ = sample(respond(parameters), KEYS, 0, blocks, COLD)
+    eta = 0.6 * 10 ** (-(10 * 0.2 + 2 * 0.3 + 1 + 30) / 10)
+    direct = -np.expm1(-np.array(parameters.intensities) * eta)
+    mean = float(np.dot(direct, parameters.intensity_probs))
+    gains = direct + p_ap * mean
+    pulses = blocks * BLOCK_PULSES
+    slots = record(sampled).slots
+    _, intensity, _ = transmitter_choices(
+        b"transmitter-----", slots.astype(np.uint64), parameters.transmitter_p_z, parameters.intensity_probs
+    )
+    for k, prob in enumerate(parameters.intensity_probs):
+        expected = pulses * prob * gains[k]
+        # a click and its daughter come together: variance (1 + 3 p_ap) of the direct clicks at most
+        assert int((intensity == k).sum()) == pytest.approx(expected, abs=5 * (expected * (1 + 3 * p_ap)) ** 0.5)

@@ -1,0 +1,156 @@
+"""Both samplers: the same bytes, however a train is cut; what they promise about slots, words and logarithms."""
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pytest
+
+from qnetem.runtime.rng import BLOCK_PULSES, transmitter_choices
+from quantum_channel import sampler, sampler_compiled
+from quantum_channel.parameters import Parameters
+from quantum_channel.response import respond
+from quantum_channel.sampler import COLD, Carry, Keys, Sample
+
+KEYS: Final = Keys.of(bytes(range(16)), bytes(range(1, 17)), bytes(range(2, 18)))
+ARRAYS: Final = ("block_counts", "offsets", "detectors", "arrivals_ps")
+PLAIN: Final = Parameters(
+    length_km=25,
+    attenuation_db_per_km=0.2,
+    connector_count=2,
+    connector_loss_db=0.3,
+    extra_loss_db=0,
+    receiver_loss_db=2,
+    clock_hz=1e9,
+    intensities=(0.4, 0.13),
+    intensity_probs=(0.35, 0.65),
+    transmitter_p_z=0.78,
+    receiver_p_z=0.6,
+    misalignment_prob=0.01,
+    efficiency=0.2,
+    dark_count_hz=1000,
+    dead_time_ps=50_000,
+    afterpulse_prob=0,
+    afterpulse_tau_ps=0,
+    source_jitter_fwhm_ps=0,
+    detector_jitter_fwhm_ps=50,
+    link_jitter_fwhm_ps=0,
+)
+LINKS: Final = {
+    "plain": PLAIN,
+    "skipping": replace(PLAIN, dead_time_ps=10_000_000),
+    "far": replace(PLAIN, length_km=120),
+    "dark": replace(PLAIN, efficiency=0, dark_count_hz=0),
+    "darks": replace(PLAIN, efficiency=0, dark_count_hz=1e5),
+    "no jitter": replace(PLAIN, detector_jitter_fwhm_ps=0),
+    "wide jitter": replace(PLAIN, link_jitter_fwhm_ps=1800, dead_time_ps=0),
+    "wide jitter, skipping": replace(PLAIN, link_jitter_fwhm_ps=1800, dead_time_ps=2_000_000),
+    "afterpulses": replace(PLAIN, afterpulse_prob=0.3, afterpulse_tau_ps=2_000_000, dead_time_ps=100_000),
+    "afterpulses, skipping": replace(PLAIN, afterpulse_prob=1, afterpulse_tau_ps=10_000, dead_time_ps=5_000_000),
+    "afterpulses across blocks": replace(PLAIN, afterpulse_prob=0.01, afterpulse_tau_ps=10**9, dead_time_ps=10**8),
+    "one intensity": replace(PLAIN, intensities=(0.5,), intensity_probs=(1.0,)),
+    "four intensities": replace(PLAIN, intensities=(0.5, 0.3, 0.1, 0), intensity_probs=(0.1, 0.2, 0.3, 0.4)),
+    "odd clock": replace(PLAIN, clock_hz=1.25e9 / 3, dead_time_ps=62_500),
+    "saturated": replace(PLAIN, intensities=(100.0, 50.0), efficiency=1, dead_time_ps=1_000_000),
+}
+
+
+def same(a: Sample, b: Sample) -> None:
+    for name in ARRAYS:
+        left, right = getattr(a, name), getattr(b, name)
+        assert left.dtype == right.dtype
+        assert left.tobytes() == right.tobytes(), name
+
+
+def same_carry(a: Carry, b: Carry) -> None:
+    assert a.blanked_to == b.blanked_to
+    for name in ("due_slots", "due_detectors", "due_arrivals_ps"):
+        assert getattr(a, name).tolist() == getattr(b, name).tolist(), name
+
+
+@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("first_block", [0, 4095, (1 << 44) - 2])
+def test_compiled_and_array_sampler_give_the_same_bytes(name: str, first_block: int) -> None:
+    response = respond(LINKS[name])
+    one, left = sampler.sample(response, KEYS, first_block, 2, COLD)
+    other, right = sampler_compiled.sample(response, KEYS, first_block, 2, COLD)
+    same(one, other)
+    same_carry(left, right)
+    assert one.block_counts.sum() == len(one.offsets) == len(one.detectors) == len(one.arrivals_ps)
+    if name != "dark":
+        assert len(one.offsets) > 0
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_train_cut_in_any_way_gives_the_same_bytes(name: str) -> None:
+    response = respond(LINKS[name])
+    whole, end = sampler_compiled.sample(response, KEYS, 100, 9, COLD)
+    for cuts in ((1,) * 9, (4, 5), (8, 1)):
+        carry, parts, block = COLD, [], 100
+        for count in cuts:
+            part, carry = sampler_compiled.sample(response, KEYS, block, count, carry)
+            parts.append(part)
+            block += count
+        same(whole, Sample(*(np.concatenate([getattr(p, a) for p in parts]) for a in ARRAYS)))
+        same_carry(end, carry)
+
+
+@pytest.mark.parametrize("name", [name for name in LINKS if name != "dark"])
+def test_clicks_ascend_with_the_dead_time_between_them_over_block_borders(name: str) -> None:
+    link, blocks = LINKS[name], 8
+    got, _ = sampler_compiled.sample(respond(link), KEYS, 3, blocks, COLD)
+    slots = np.repeat(np.arange(blocks) * BLOCK_PULSES, got.block_counts) + got.offsets
+    assert slots[0] >= 0
+    if len(slots) > 1:
+        assert np.diff(slots).min() > math.floor(link.dead_time_ps * link.clock_hz / 1e12 + 1e-6)
+    assert np.abs(got.arrivals_ps).max() <= math.ceil(link.period_ps / 2)
+    assert set(np.unique(got.detectors)) <= {1, 2, 3}
+
+
+def test_saturation_leaves_one_click_per_dead_time() -> None:
+    got, _ = sampler_compiled.sample(respond(LINKS["saturated"]), KEYS, 0, 2, COLD)
+    assert len(got.offsets) == pytest.approx(2 * BLOCK_PULSES / 1001, abs=1)
+
+
+def test_a_carry_is_what_joins_blocks() -> None:
+    response = respond(LINKS["afterpulses across blocks"])
+    _, carry = sampler.sample(response, KEYS, 0, 1, COLD)
+    warm, _ = sampler.sample(response, KEYS, 1, 1, carry)
+    cold, _ = sampler.sample(response, KEYS, 1, 1, COLD)
+    assert carry.blanked_to > 0
+    assert warm.offsets[0] > carry.blanked_to
+    assert warm.offsets.tolist() != cold.offsets.tolist()
+
+
+def test_blocks_links_and_secrets_have_draws_of_their_own() -> None:
+    response = respond(PLAIN)
+    first, _ = sampler_compiled.sample(response, KEYS, 0, 1, COLD)
+    second, _ = sampler_compiled.sample(response, KEYS, 1, 1, COLD)
+    assert first.offsets.tolist() != second.offsets.tolist()
+    for position in range(3):
+        secrets = [bytes(range(n, n + 16)) for n in range(3)]
+        secrets[position] = bytes(16)
+        other, _ = sampler_compiled.sample(response, Keys.of(*secrets), 0, 1, COLD)
+        assert (other.offsets.tolist(), other.detectors.tolist()) != (first.offsets.tolist(), first.detectors.tolist())
+
+
+def test_logarithm_is_that_of_the_uniform_to_the_last_digits() -> None:
+    edges = [0, 1, 2**31, 3037000499, 3037000500, 2**32 - 2, 2**32 - 1]
+    words = np.concatenate((edges, np.random.default_rng(5).integers(0, 2**32, 10**5))).astype(np.uint32)
+    exact = np.array([math.log((int(w) + 0.5) / 2**32) for w in words])
+    assert np.abs(sampler.log_uniform(words) / exact - 1).max() < 1e-14
+
+
+def test_keys_do_not_show_secrets() -> None:
+    assert repr(KEYS) == "Keys(...)"
+    assert str(KEYS) == "Keys(...)"
+
+
+def test_the_sampler_asks_the_choices_that_the_ends_make() -> None:
+    # all in Z and without misalignment the clicking detector tells the bit that was sent
+    link = replace(PLAIN, transmitter_p_z=1, receiver_p_z=1, misalignment_prob=0, dark_count_hz=0)
+    got, _ = sampler_compiled.sample(respond(link), KEYS, 0, 1, COLD)
+    _, _, bits = transmitter_choices(bytes(range(1, 17)), got.offsets.astype(np.uint64), 1, link.intensity_probs)
+    assert (got.detectors == 1 + bits).all()
+    assert 0.45 < bits.mean() < 0.55
