@@ -1,7 +1,6 @@
 """qnetem.testbed.desired: the settings that the operator wants in force, until reset. Pure."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
@@ -10,6 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from qnetem.runtime.errors import BadInputError
+from qnetem.topology.fields import CLASSICAL, QUANTUM
 from qnetem.v1 import process_pb2
 from qnetem.v1.parameters_pb2 import ClassicalSettings, LinkSettings
 
@@ -18,8 +18,7 @@ __all__ = ["PLANES", "Desired", "Plane", "Settings", "apply", "checked", "merged
 Plane = Literal["quantum", "classical"]
 PLANES: Final[tuple[Plane, ...]] = ("quantum", "classical")
 Settings = LinkSettings | ClassicalSettings
-# fractions of one whose names do not end in _prob
-_FRACTIONS: Final = frozenset({"efficiency"})
+_QUANTITIES: Final = {field.wire: field.quantity for field in (*QUANTUM, *CLASSICAL)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +78,17 @@ def checked(settings: Settings) -> Settings:
     """Return settings after a look at each present field.
 
     Raises:
-        BadInputError: A field is negative, not a number, or a fraction above 1; or no field is present.
+        BadInputError: A field is out of the range that a topology allows it, or no field is present.
     """
     fields = settings.ListFields()
     if not fields:
         raise BadInputError("no setting is given")
     for descriptor, value in fields:
-        if isinstance(value, bool):
+        if descriptor.name not in _QUANTITIES:
             continue
-        if not math.isfinite(value) or value < 0:
-            raise BadInputError(f"{descriptor.name} {value} is not a number of 0 or more")
-        is_fraction = descriptor.name.endswith("_prob") or descriptor.name in _FRACTIONS
-        if is_fraction and value > 1:
-            raise BadInputError(f"{descriptor.name} {value} is above 1")
+        quantity = _QUANTITIES[descriptor.name]
+        if not quantity.minimum <= value <= quantity.maximum:
+            raise BadInputError(f"{descriptor.name} {value:g} is out of range ({quantity.range_text})")
     return settings
 
 

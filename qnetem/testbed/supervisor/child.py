@@ -22,6 +22,9 @@ __all__ = ["Child"]
 
 _State = supervisor_pb2.ProcessState
 _TAIL_BYTES: Final = 4096
+_STOP_POLL_S: Final = 0.001
+# a process that is not ready yet has nothing to take leave of
+_UNREADY_GRACE_S: Final = 1.0
 
 
 class Child:
@@ -208,6 +211,8 @@ class Child:
             if old != self.life.state:
                 self._event("process.stopped")
             return
+        if old == supervisor_pb2.PROCESS_STATE_STARTING:
+            grace_s = min(grace_s, _UNREADY_GRACE_S)
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)  # a paused process takes no signal but this and SIGKILL
         try:
@@ -244,6 +249,8 @@ class Child:
             if not self.life.is_alive:
                 raise ConflictError(f"{self.plan.name} does not run")
             self._signal(signal.SIGSTOP)
+            while self._pidfd >= 0 and not _is_stopped(self._pidfd):  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(_STOP_POLL_S)
             self.life.paused()
             self._event("process.paused")
 
@@ -259,6 +266,11 @@ class Child:
         """Let go of what the process needed. Kills it when it is still there."""
         self._signal(signal.SIGKILL)
         self._notify.close()
+
+
+def _is_stopped(pidfd: int) -> bool:
+    """Return whether a child stands still: SIGSTOP takes effect when it next runs."""
+    return os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG) is not None
 
 
 def _last_line(path: Path) -> str:

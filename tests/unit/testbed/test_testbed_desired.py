@@ -41,12 +41,12 @@ def test_taking_back_by_name_or_all() -> None:
     ("settings", "text"),
     [
         (LinkSettings(), "no setting is given"),
-        (LinkSettings(length_km=-1), "length_km -1.0 is not a number of 0 or more"),
-        (LinkSettings(extra_loss_db=float("nan")), "extra_loss_db nan is not a number of 0 or more"),
-        (LinkSettings(extra_loss_db=float("inf")), "extra_loss_db inf is not a number of 0 or more"),
-        (LinkSettings(misalignment_prob=1.5), "misalignment_prob 1.5 is above 1"),
-        (LinkSettings(efficiency=1.01), "efficiency 1.01 is above 1"),
-        (ClassicalSettings(delay_ps=-5), "delay_ps -5 is not a number of 0 or more"),
+        (LinkSettings(length_km=-1), "length_km -1 is out of range (0km to 10000km)"),
+        (LinkSettings(extra_loss_db=float("nan")), "extra_loss_db nan is out of range (0dB to 200dB)"),
+        (LinkSettings(extra_loss_db=float("inf")), "extra_loss_db inf is out of range (0dB to 200dB)"),
+        (LinkSettings(misalignment_prob=1.5), "misalignment_prob 1.5 is out of range (0 to 1)"),
+        (LinkSettings(efficiency=1.01), "efficiency 1.01 is out of range (0 to 1)"),
+        (ClassicalSettings(delay_ps=-5), "delay_ps -5 is out of range (0ps to 60s)"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(settings: LinkSettings | ClassicalSettings, text: str) -> None:

@@ -1,0 +1,178 @@
+"""Settings of links, and channels that refuse, do not answer, or are away: stored first, told until in force."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from google.protobuf import json_format
+
+from qnetem.runtime.errors import BadInputError, DeadlineError, NotFoundError, QnetemError, StorageError
+from qnetem.testbed.desired import Desired, Plane, Settings, merged, without
+from qnetem.testbed.layout import Layout
+from qnetem.testbed.plan import TestbedPlan, planned
+from qnetem.testbed.state import State
+from qnetem.testbed.supervisor.links import Links
+from qnetem.testbed.supervisor.reach import ChannelState, Reach
+from qnetem.topology import Topology
+from qnetem.v1 import process_pb2
+from qnetem.v1.classical_channel_pb2 import ClassicalPathState
+from qnetem.v1.parameters_pb2 import ClassicalSettings, LinkSettings
+from qnetem.v1.quantum_channel_pb2 import QuantumLinkState
+
+
+class Channels:
+    """Stands for the channels of a testbed: holds settings in memory, refuses or loses what it is told to."""
+
+    def __init__(self) -> None:
+        self.in_force = Desired()
+        self.away: set[str] = set()
+        self.raises: QnetemError | None = None
+        # an answer that is lost after the channel has acted
+        self.loses: QnetemError | None = None
+
+    def is_serving(self, name: str) -> bool:
+        return name not in self.away
+
+    async def get(self, plane: Plane, channel: str, link_id: str) -> ChannelState:
+        assert self.is_serving(channel)
+        settings: Any = self.in_force.of(plane, link_id)
+        state = QuantumLinkState if plane == "quantum" else ClassicalPathState
+        return state(link_id=link_id, settings=settings)
+
+    async def set(self, plane: Plane, channel: str, link_id: str, settings: Settings) -> ChannelState:
+        return await self._change(plane, channel, link_id, lambda old: merged(old, settings))
+
+    async def reset(self, plane: Plane, channel: str, link_id: str, fields: Iterable[str]) -> ChannelState:
+        return await self._change(plane, channel, link_id, lambda old: without(old, fields))
+
+    async def _change(
+        self, plane: Plane, channel: str, link_id: str, change: Callable[[Settings], Settings]
+    ) -> ChannelState:
+        if self.raises is not None:
+            raise self.raises
+        self.in_force = self.in_force.but(plane, link_id, change(self.in_force.of(plane, link_id)))
+        if self.loses is not None:
+            raise self.loses
+        return await self.get(plane, channel, link_id)
+
+
+class Bench:
+    """Links over such channels."""
+
+    def __init__(self, topology: Topology, folder: Path) -> None:
+        processes, links = planned(topology)
+        self.plan = TestbedPlan("ring", "/t.yaml", "d", 42, False, 0, 1.0, processes, links)
+        self.state = State(Layout(folder / "state"))
+        self.state.create()
+        self.channels = Channels()
+        self.links = Links(self.plan, self.state, cast(Reach, self.channels), self.channels.is_serving)
+
+    async def until_in_force(self, desired: Desired) -> None:
+        while self.channels.in_force != desired:  # noqa: ASYNC110 (the timeout of the test ends it)
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def bench(topology_of: Callable[..., Topology], tmp_path: Path) -> Bench:
+    return Bench(topology_of(3), tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def catching_up(bench: Bench) -> AsyncIterator[None]:
+    """Run the part of Links that tells again."""
+    task = asyncio.create_task(bench.links.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+LOSS = LinkSettings(extra_loss_db=3)
+
+
+async def test_settings_are_stored_and_in_force(bench: Bench) -> None:
+    report = await bench.links.set("n0-n1", {"quantum": LOSS, "classical": ClassicalSettings(is_up=False)})
+    wanted = Desired({"n0-n1": LOSS}, {"n0-n1": ClassicalSettings(is_up=False)})
+    assert bench.state.desired() == bench.channels.in_force == wanted
+    assert report.quantum.settings == report.desired_quantum == LOSS
+    report = await bench.links.reset("n0-n1", {"quantum": ["extra_loss_db"]})
+    assert bench.state.desired() == bench.channels.in_force == Desired({}, wanted.classical)
+    assert not report.HasField("desired_quantum")
+    assert report.classical.settings == ClassicalSettings(is_up=False)
+
+
+async def test_what_a_channel_refuses_is_neither_stored_nor_in_force(bench: Bench) -> None:
+    await bench.links.set("n0-n1", {"quantum": LOSS})
+    before = bench.state.desired()
+    bench.channels.raises = BadInputError("not this")
+    with pytest.raises(BadInputError, match="not this"):
+        await bench.links.set("n0-n1", {"quantum": LinkSettings(length_km=7)})
+    assert bench.state.desired() == bench.channels.in_force == before
+
+
+async def test_a_link_that_is_not_there_and_no_setting_at_all_are_refused(bench: Bench) -> None:
+    with pytest.raises(NotFoundError, match="no link is called n0-n9"):
+        await bench.links.get("n0-n9")
+    with pytest.raises(BadInputError, match="no setting is given"):
+        await bench.links.set("n0-n1", {})
+    assert not bench.state.layout.desired.exists()
+
+
+async def test_settings_that_cannot_be_stored_are_not_brought_into_force(bench: Bench) -> None:
+    bench.state.layout.desired.mkdir()
+    with pytest.raises(StorageError, match=r"desired\.json"):
+        await bench.links.set("n0-n1", {"quantum": LOSS})
+    assert bench.channels.in_force == Desired()
+
+
+@pytest.mark.parametrize("has_acted", [False, True])
+async def test_a_change_without_an_answer_is_told_again_until_there_is_one(bench: Bench, has_acted: bool) -> None:
+    await bench.links.set("n0-n1", {"quantum": LinkSettings(length_km=7)})
+    lost = DeadlineError("no answer")
+    if has_acted:
+        bench.channels.loses = lost
+    else:
+        bench.channels.raises = lost
+    report = await bench.links.set("n0-n1", {"quantum": LOSS})
+    assert report.desired_quantum == LinkSettings(length_km=7, extra_loss_db=3)
+    await bench.links.reset("n0-n1", {"quantum": ["length_km"]})
+    bench.channels.raises = bench.channels.loses = None
+    async with catching_up(bench):
+        await bench.until_in_force(Desired({"n0-n1": LOSS}))
+    assert bench.state.desired() == Desired({"n0-n1": LOSS})
+
+
+async def test_a_channel_that_is_away_is_told_when_it_comes_back(bench: Bench) -> None:
+    bench.channels.away = {"qc-n0-n1", "cc"}
+    report = await bench.links.set("n0-n1", {"quantum": LOSS, "classical": ClassicalSettings(delay_ps=5)})
+    assert not report.HasField("quantum")
+    assert bench.channels.in_force == Desired()
+    async with catching_up(bench):
+        bench.channels.away = {"cc"}
+        bench.links.poke()
+        await bench.until_in_force(Desired({"n0-n1": LOSS}))
+        bench.channels.away = set()
+        bench.links.poke()
+        await bench.until_in_force(Desired({"n0-n1": LOSS}, {"n0-n1": ClassicalSettings(delay_ps=5)}))
+
+
+async def test_a_channel_that_starts_again_finds_the_settings_in_its_configuration(bench: Bench) -> None:
+    plan = bench.plan.processes["qc-n0-n1"]
+    path = bench.state.layout.config(plan.name)
+    path.parent.mkdir(parents=True)
+    config = process_pb2.ProcessConfig(testbed="ring", name=plan.name, state_dir="/s")
+    config.quantum_channel.links.add(link_id="n0-n1")
+    path.write_text(json_format.MessageToJson(config))
+    bench.links.prepare(plan)
+    assert json_format.Parse(path.read_text(), process_pb2.ProcessConfig()) == config, "nothing to write"
+    bench.channels.away = {plan.name}
+    await bench.links.set("n0-n1", {"quantum": LOSS})
+    bench.links.prepare(plan)
+    written = json_format.Parse(path.read_text(), process_pb2.ProcessConfig())
+    assert written.quantum_channel.links[0].settings == LOSS
+    bench.links.prepare(bench.plan.processes["n0"])  # a node has none
