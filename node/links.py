@@ -144,7 +144,7 @@ class ReceiverLink:
         self._record = record
         self._device = Receiver(config)
         self._last = (0, 0)
-        self._running: asyncio.Task[Any] | None = None
+        self._replaced: asyncio.Event | None = None
         self._is_free = asyncio.Event()
         self._is_free.set()
 
@@ -155,7 +155,7 @@ class ReceiverLink:
             SessionRefusedError: The hello is older than the last one, or the two ends do not agree; names what differs.
         """
         self._check(hello)
-        async with self._only():
+        async with self._only() as replaced:
             clock = self._node.process.clock
             wire = Wire(context.write, requests, link_session_pb2.SessionResponse, clock)
             session = ReceiverSession(self.config, self._node, self._record, self._device, wire, hello)
@@ -166,6 +166,7 @@ class ReceiverLink:
                     asyncio.TaskGroup() as tasks,
                 ):
                     tasks.create_task(_writing(wire))
+                    tasks.create_task(_until(replaced))
                     await session.run(QuantumChannelClient(channel))
             except BaseException as error:
                 # the transmitter may have said why before it left
@@ -185,18 +186,23 @@ class ReceiverLink:
         self._last = (hello.incarnation, hello.session_counter)
 
     @asynccontextmanager
-    async def _only(self) -> AsyncIterator[None]:
-        """End the session before this one and wait until it has let go of the link."""
-        while self._running is not None:
-            self._running.cancel()
+    async def _only(self) -> AsyncIterator[asyncio.Event]:
+        """End the session before this one and wait until it has let go of the link; yield what will end this one."""
+        while self._replaced is not None:
+            self._replaced.set()
             await self._is_free.wait()
-        self._running = asyncio.current_task()
+        self._replaced = asyncio.Event()
         self._is_free.clear()
         try:
-            yield
+            yield self._replaced
         finally:
-            self._running = None
+            self._replaced = None
             self._is_free.set()
+
+
+async def _until(replaced: asyncio.Event) -> None:
+    await replaced.wait()
+    raise LinkTroubleError("replaced")
 
 
 class LinkSessionServicer(link_session_pb2_grpc.LinkSessionServiceServicer):

@@ -116,7 +116,7 @@ def demo() -> None:
 
     say("3. A key that bob's client has not fetched yet; then bob's process is killed (kill -9).")
     second_id, second = app_1.new_key("app-2")
-    before = node_of("bob")
+    before, blocks_before = node_of("bob"), blocks_of("alice-bob")
     qnetem("kill", "bob")
     wait_until("bob's restart", lambda: (now := node_of("bob"))["pid"] != before["pid"] and now["state"] == "HEALTHY")
     print(f"  bob was pid {before['pid']}, is pid {node_of('bob')['pid']}", flush=True)
@@ -126,6 +126,8 @@ def demo() -> None:
 
     say("5. His links resynchronise by themselves, and keys are made again.")
     wait_until("service", lambda: all(link["state"] == "OPERATING" for link in links()))
+    wait_until("a new key block", lambda: blocks_of("alice-bob") > blocks_before)
+    print(f"  blocks made on alice-bob: {blocks_before} before the kill, {blocks_of('alice-bob')} now", flush=True)
     third_id, third = retried(lambda: app_1.new_key("app-2"))
     compare(third, app_2.same_key("app-1", third_id))
     qnetem("inspect")
@@ -135,6 +137,11 @@ def links() -> list[dict[str, Any]]:
     """Return the links as `inspect -f json` tells them."""
     told: list[dict[str, Any]] = json.loads(qnetem("inspect", "-f", "json", is_quiet=True))["links"]
     return told
+
+
+def blocks_of(link_id: str) -> int:
+    """Return how many key blocks the transmitter of a link has made."""
+    return next(int(link["blocks_made_count"]) for link in links() if link["link_id"] == link_id)
 
 
 def retried(ask: Any) -> Any:

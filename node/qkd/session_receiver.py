@@ -5,8 +5,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from quantum_channel.client import Clicks, QuantumChannelClient
-
 from node.context import NodeContext
 from node.devices.receiver import Detections, Receiver
 from node.keys.records import BlockState
@@ -21,6 +19,7 @@ from node.qkd.wire import HEARTBEAT_MS, SILENCE_MS, Wire
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import QnetemError
 from qnetem.v1 import link_session_pb2, process_pb2
+from quantum_channel.client import Clicks, QuantumChannelClient
 
 __all__ = ["ReceiverSession"]
 
@@ -159,9 +158,11 @@ class ReceiverSession:
         return self._trains[train_id]
 
     async def _detect_forever(self, channel: QuantumChannelClient) -> None:
+        was_receiving = True
         while True:
             try:
                 async with channel.receive(self._config.link_id) as stream:
+                    was_receiving = True
                     await self._wire.send(receiver=link_session_pb2.ReceiverNotice(is_receiving=True))
                     part = 0
                     async for clicks in stream:
@@ -169,8 +170,10 @@ class ReceiverSession:
                 why = "the stream has ended"
             except QnetemError as error:
                 why = str(error)
-            self._node.process.log.warning("receiver.stream.lost", link_id=self._config.link_id, detail=why)
-            await self._wire.send(receiver=link_session_pb2.ReceiverNotice(is_receiving=False))
+            if was_receiving:
+                self._node.process.log.warning("receiver.stream.lost", link_id=self._config.link_id, detail=why)
+                await self._wire.send(receiver=link_session_pb2.ReceiverNotice(is_receiving=False))
+            was_receiving = False
             await asyncio.sleep(_REDIAL_S)
 
     async def _report(self, clicks: Clicks, part: int) -> int:

@@ -36,6 +36,7 @@ __all__ = [
     "load_config",
     "main",
     "run",
+    "standing",
 ]
 
 EXIT_CRASHED: Final = 1
@@ -170,7 +171,7 @@ class _Notifier:
 
 
 @asynccontextmanager
-async def _standing(room: Room, config: process_pb2.ProcessConfig) -> AsyncIterator[Process]:
+async def standing(room: Room, config: process_pb2.ProcessConfig) -> AsyncIterator[Process]:
     """Everything a process stands on, then its room, in order; undone in reverse."""
     state_dir = Path(config.state_dir)
     async with AsyncExitStack() as stack:
@@ -216,7 +217,7 @@ async def _serve(room: Room, config: process_pb2.ProcessConfig, life: _Life) -> 
         loop.add_signal_handler(number, stop.set)
     notifier = _Notifier(os.environ.get("NOTIFY_SOCKET"))
     try:
-        async with _standing(room, config) as process:
+        async with standing(room, config) as process:
             await process.health.set_serving(True)
             process.journal.write("process.started")
             process.log.info("process.started", pid=os.getpid())
