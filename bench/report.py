@@ -1,4 +1,4 @@
-"""bench.report: tables of figures, and where they are kept in the docs. Edge: writes docs/figures.md between markers."""
+"""bench.report: tables of figures, kept in docs/figures.md between markers. Edge."""
 
 import platform
 import sys

@@ -101,7 +101,15 @@ def start_up(node_counts: list[int], placements: list[str]) -> str:
                         f"{topology['time']['scale']:g}",
                     ]
                 )
-    header = ["nodes (ring)", "quantum channels", "processes", "healthy, s", "in service, s", "PSS per node, MB", "scale"]
+    header = [
+        "nodes (ring)",
+        "quantum channels",
+        "processes",
+        "healthy, s",
+        "in service, s",
+        "PSS per node, MB",
+        "scale",
+    ]
     return table(header, rows)
 
 
@@ -138,7 +146,16 @@ def rates(seconds: float = 40.0) -> str:
                     str(link["discarded_trains_count"]),
                 ]
             )
-    header = ["profile, 25 km", "scale", "clicks, k/s", "sifted Z, kb/s", "secret gross, kb/s", "QBER, %", "lag, s", "discarded trains"]
+    header = [
+        "profile, 25 km",
+        "scale",
+        "clicks, k/s",
+        "sifted Z, kb/s",
+        "secret gross, kb/s",
+        "QBER, %",
+        "lag, s",
+        "discarded trains",
+    ]
     return table(header, rows)
 
 
