@@ -44,7 +44,7 @@ class WindowedRate:
 
 
 class BatchRate:
-    """The rate of what comes in few large batches: the last batch over the time it took, sinking when the next is late."""
+    """The rate of what comes in few large batches: the last one over the time it took, less when the next is late."""
 
     def __init__(self) -> None:
         """Start without a batch."""

@@ -1,1 +1,1 @@
-"""node.qkd: from clicks to secret keys: sifting, estimation, reconciliation, amplification, and the session around them."""
+"""node.qkd: from clicks to secret keys, and the session that leads two nodes there."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from node.link_state import LinkState, QberWindow
 
-__all__ = ["NO_LIGHT", "QBER", "Monitor", "CommissioningTally"]
+__all__ = ["NO_LIGHT", "QBER", "CommissioningTally", "Monitor"]
 
 NO_LIGHT: Final = "no-light"
 QBER: Final = "qber"

@@ -19,7 +19,7 @@ from node.qkd import bits as packed
 from node.qkd.block import BlockJob
 from node.qkd.block_transmitter import transmit_block
 from node.qkd.errors import LinkTroubleError, SessionRefusedError
-from node.qkd.monitor import Monitor, CommissioningTally
+from node.qkd.monitor import CommissioningTally, Monitor
 from node.qkd.settlement import Holding, decide
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_transmitter
 from node.qkd.wire import HEARTBEAT_MS, SILENCE_MS, Wire

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+    "packages"
+]
 FILES = sorted(
-    path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if (ROOT / "qnetem" / "v1") not in path.parents
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if (ROOT / "qnetem" / "v1") not in path.parents
 )
 KINDS = re.compile(r"\b(Pure|Edge|Wiring)\b")
 
