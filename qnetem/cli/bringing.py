@@ -26,11 +26,11 @@ _Tell = Callable[[str], None]
 
 
 class _PlainProgress:
-    """Tells one line a second at most, and the last one."""
+    """Tells what is new, one line a second at most, and the last one."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
-        self._text = ""
+        self._text = self._said = ""
 
     def __call__(self, text: str) -> None:
         self._text = text
@@ -38,9 +38,9 @@ class _PlainProgress:
             self.finish()
 
     def finish(self) -> None:
-        if self._text:
+        if self._text != self._said:
             say(self._text)
-        self._text, self._next_s = "", time.monotonic() + _PLAIN_S
+            self._said, self._next_s = self._text, time.monotonic() + _PLAIN_S
 
 
 @contextlib.contextmanager
@@ -122,9 +122,8 @@ async def _in_service(client: TestbedClient, tell: _Tell, deadline_s: float) -> 
     while True:
         asked_s = time.monotonic()
         watch.look(inspected_values(await client.inspect())["links"], asked_s)
-        if watch.changed:
-            states = ", ".join(watch.waiting()[:4])
-            tell(f"{len(watch.in_service)} of {len(watch.states)} links in service" + (f"; {states}" if states else ""))
+        states = ", ".join(watch.waiting()[:4])
+        tell(f"{len(watch.in_service)} of {len(watch.states)} links in service" + (f"; {states}" if states else ""))
         if watch.is_in_service:
             return 0
         now_s = time.monotonic()

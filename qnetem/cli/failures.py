@@ -90,7 +90,8 @@ def _unread() -> int:
 
 
 def _code_of(result: Any) -> int:
-    return result if isinstance(result, int) else 0
+    # typer turns Ctrl-C into this code, in silence
+    return _told(["qnetem: interrupted"], INTERRUPTED) if result == INTERRUPTED else int(result or 0)
 
 
 def _known(error: BaseException) -> QnetemError | None:

@@ -21,17 +21,14 @@ class ServiceWatch:
 
     Attributes:
         states: (state, reason) of each link at the last look.
-        changed: Links whose state is another than at the look before.
     """
 
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
-    changed: list[str] = field(default_factory=list)
     _down_since_s: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def look(self, links: Iterable[Mapping[str, Any]], now_s: float) -> None:
         """Take the links as `inspect` tells them, at a monotonic time."""
         states = {link["link_id"]: (str(link["state"]), str(link["reason"])) for link in links}
-        self.changed = [link for link, state in states.items() if self.states.get(link) != state]
         self.states = states
         for link, (state, reason) in states.items():
             if state != "DOWN" or reason in _PASSING:

@@ -1,5 +1,7 @@
 """qnetem.cli.watching: `logs` and `events`. Wiring."""
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,11 +86,14 @@ def _show(
     first = joined()
     for line in first if count is None else first[len(first) - min(count, len(first)) :]:
         print(text_of(line))
-    while is_following:
-        more = [tail.more() for tail in tails.values()]
-        for line in _ordered([*more, joined()]):
-            print(text_of(line), flush=True)
-        time.sleep(_POLL_S)
+    # Ctrl-C is how following ends
+    with contextlib.suppress(KeyboardInterrupt):
+        while is_following:
+            sys.stdout.flush()
+            time.sleep(_POLL_S)
+            more = [tail.more() for tail in tails.values()]
+            for line in _ordered([*more, joined()]):
+                print(text_of(line))
 
 
 def _ordered(files: Sequence[Sequence["Line"]]) -> list["Line"]:

@@ -24,16 +24,6 @@ def test_a_topology_without_links_is_in_service() -> None:
     assert watch.is_in_service
 
 
-def test_only_changes_are_told() -> None:
-    watch = ServiceWatch()
-    watch.look(links(a="DOWN starting", b="OPERATING"), 0)
-    assert watch.changed == ["a", "b"]
-    watch.look(links(a="DOWN peer-unreachable", b="OPERATING"), 1)
-    assert watch.changed == ["a"]
-    watch.look(links(a="DOWN peer-unreachable", b="OPERATING"), 2)
-    assert watch.changed == []
-
-
 def test_a_link_without_light_is_down_for_good_once_it_stays_so() -> None:
     watch = ServiceWatch()
     watch.look(links(a="DOWN no-light", b="OPERATING"), 10)
