@@ -2,7 +2,7 @@
 
 import typer
 
-from qnetem.cli import acting, diagnosis, files, inspecting, keys, lifecycle, links, saes, watching
+from qnetem.cli import acting, diagnosis, files, importing, inspecting, keys, lifecycle, links, saes, watching
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 
 for verb in (files.init, files.validate, files.render, files.schema, lifecycle.up, lifecycle.down, inspecting.inspect):
     app.command()(verb)
+app.command(name="import")(importing.import_network)
 for action in acting.ACTIONS:
     app.command(name=action)(acting.verb(action))
 for verb in (watching.logs, watching.events):

@@ -16,7 +16,7 @@ from qnetem.cli.app import app
 
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 # what only a verb that does something may load
-HEAVY = ("grpc", "numpy", "rich", "yaml", "aiohttp", "numba", "cryptography", "asyncio")
+HEAVY = ("grpc", "numpy", "rich", "yaml", "aiohttp", "numba", "cryptography", "asyncio", "networkx")
 
 
 def verbs(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -34,7 +34,7 @@ def test_the_verbs_are_those_of_the_first_release() -> None:
         *("init", "validate", "render", "schema", "up", "down", "inspect", "logs", "events", "doctor", "version"),
         *("start", "stop", "restart", "kill", "pause", "resume"),
         *("link set", "link show", "link reset", "link down", "link up"),
-        *("keys get", "keys status", "sae export"),
+        *("keys get", "keys status", "sae export", "import"),
     }
 
 
