@@ -35,7 +35,8 @@ def verb(action: str) -> Callable[..., None]:
 
 
 async def _act(action: str, names: list[str], topology: Path | None, form: Format) -> None:
-    from qnetem.cli.report import process_rows, process_values
+    from qnetem.cli.report import process_rows
+    from qnetem.testbed.inspected import process_values
     from qnetem.v1.supervisor_pb2 import ProcessAction
 
     async with client_of(topology) as client:

@@ -11,12 +11,12 @@ from typing import Final
 
 from qnetem.cli.failures import DEVIATED, INCONCLUSIVE
 from qnetem.cli.output import say
-from qnetem.cli.report import inspected_values
-from qnetem.cli.service import ServiceWatch
 from qnetem.runtime.errors import QnetemError
 from qnetem.testbed import launching
 from qnetem.testbed.client import TestbedClient
+from qnetem.testbed.inspected import inspected_values
 from qnetem.testbed.progress import Progress
+from qnetem.testbed.service_watch import ServiceWatch
 
 __all__ = ["brought_up"]
 

@@ -26,7 +26,7 @@ STYLES: Final = {
 
 async def told(topology: Any) -> dict[str, Any]:
     """Return what the supervisor and the nodes say, as JSON values."""
-    from qnetem.cli.report import inspected_values
+    from qnetem.testbed.inspected import inspected_values
 
     async with client_of(topology) as client:
         return inspected_values(await client.inspect())

@@ -9,7 +9,7 @@ from qnetem.cli.output import print_json, print_table
 from qnetem.cli.testbeds import run
 
 if TYPE_CHECKING:
-    from qnetem.cli.etsi import Key
+    from qnetem.testbed.etsi import Key
 
 __all__ = ["keys"]
 

@@ -43,7 +43,8 @@ def _told(
         async with client_of(topology) as client:
             return await ask(client)
 
-    from qnetem.cli.settings import link_rows, link_values, summary
+    from qnetem.cli.settings import link_rows, summary
+    from qnetem.testbed.settings import link_values
 
     values = link_values(run(told()))
     if form is Format.JSON:
@@ -62,7 +63,7 @@ def set_(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Set parameters of a link; they hold until reset, whatever restarts."""
-    from qnetem.cli.settings import settings_of
+    from qnetem.testbed.settings import settings_of
 
     quantum, classical = settings_of(settings)
     _told(topology, form, lambda client: client.set_link(link_id, quantum, classical))
@@ -82,7 +83,7 @@ def reset(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Take settings of a link back, all where none is named; what was planned holds again."""
-    from qnetem.cli.settings import fields_of
+    from qnetem.testbed.settings import fields_of
 
     quantum, classical = fields_of(keys or ())
     _told(topology, form, lambda client: client.reset_link(link_id, quantum, classical, is_all=not keys))

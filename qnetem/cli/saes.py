@@ -10,7 +10,7 @@ from qnetem.cli.options import TopologyOption
 from qnetem.cli.testbeds import plan_of, state_of
 
 if TYPE_CHECKING:
-    from qnetem.cli.etsi import SaeClient
+    from qnetem.testbed.etsi import SaeClient
     from qnetem.v1 import process_pb2
 
 __all__ = ["SaePlace", "sae", "sae_place"]
@@ -29,7 +29,7 @@ class SaePlace:
 
     def client(self) -> "SaeClient":
         """Return a client that is this SAE."""
-        from qnetem.cli.etsi import SaeClient
+        from qnetem.testbed.etsi import SaeClient
 
         return SaeClient(self.sae_id, self.kme_url, self.credentials)
 

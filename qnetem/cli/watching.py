@@ -13,7 +13,7 @@ from qnetem.cli.options import Format, FormatOption, TopologyOption
 from qnetem.cli.testbeds import state_of
 
 if TYPE_CHECKING:
-    from qnetem.cli.lines import Line
+    from qnetem.testbed.lines import Line
 
 __all__ = ["events", "logs"]
 
@@ -30,7 +30,7 @@ def logs(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show what processes write to standard error, in order of time."""
-    from qnetem.cli.lines import log_text
+    from qnetem.testbed.lines import log_text
 
     folder = state_of(topology).layout.logs
     _show(lambda: _files(folder, ".log", name), count, follow, log_text if form is Format.TABLE else _raw)
@@ -43,7 +43,7 @@ def events(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show what happened: the journals of all processes, in order of time."""
-    from qnetem.cli.lines import event_text
+    from qnetem.testbed.lines import event_text
 
     folder = state_of(topology).layout.journals
     _show(lambda: _files(folder, ".jsonl", None), count, follow, event_text if form is Format.TABLE else _raw)
@@ -73,7 +73,7 @@ def _files(folder: Path, suffix: str, name: str | None) -> dict[str, Path]:
 def _show(
     files: Callable[[], dict[str, Path]], count: int | None, is_following: bool, text_of: Callable[["Line"], str]
 ) -> None:
-    from qnetem.cli.tail import Tail
+    from qnetem.testbed.tail import Tail
 
     tails: dict[str, Tail] = {}
 
@@ -97,6 +97,6 @@ def _show(
 
 
 def _ordered(files: Sequence[Sequence["Line"]]) -> list["Line"]:
-    from qnetem.cli.lines import merged
+    from qnetem.testbed.lines import merged
 
     return list(merged(files))

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from qnetem.cli.report import inspected_values, link_rows, pool_rows, process_rows
+from qnetem.cli.report import link_rows, pool_rows, process_rows
+from qnetem.testbed.inspected import inspected_values
 from qnetem.v1 import link_session_pb2 as session
 from qnetem.v1 import node_pb2, process_pb2
 from qnetem.v1 import supervisor_pb2 as wire

@@ -2,8 +2,9 @@
 
 import pytest
 
-from qnetem.cli.settings import fields_of, link_rows, link_values, settings_of, summary
+from qnetem.cli.settings import link_rows, summary
 from qnetem.runtime.errors import BadInputError
+from qnetem.testbed.settings import fields_of, link_values, settings_of
 from qnetem.v1 import parameters_pb2 as parameters
 from qnetem.v1.classical_channel_pb2 import ClassicalPathState
 from qnetem.v1.quantum_channel_pb2 import QuantumLinkState

@@ -1,4 +1,4 @@
-"""qnetem.cli.service: whether the links of a testbed are in service, as `up --wait` judges it. Pure."""
+"""qnetem.testbed.service_watch: whether the links of a testbed are in service, as `up --wait` judges it. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""qnetem.cli.lines: lines of logs and journals, in order of time and as people read them. Pure."""
+"""qnetem.testbed.lines: lines of logs and journals, in order of time and as people read them. Pure."""
 
 import heapq
 import json

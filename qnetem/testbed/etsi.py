@@ -1,16 +1,17 @@
-"""qnetem.cli.etsi: ETSI GS QKD 014 as a client, with an SAE's certificate. Edge. Blocking; keys are never shown."""
+"""qnetem.testbed.etsi: ETSI GS QKD 014 as a client, with an SAE's certificate. Edge. Blocking; keys are never shown."""
 
+import base64
+import hmac
 import http.client
 import json
 import ssl
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 
 from qnetem.runtime.errors import BadInputError, DeniedError, QnetemError, StartError, UnavailableError
 from qnetem.v1 import process_pb2
 
-__all__ = ["Key", "SaeClient"]
+__all__ = ["Key", "KeysDeniedError", "KeysRefusedError", "NoKeysError", "SaeClient"]
 
 _TIMEOUT_S: Final = 30.0
 
@@ -36,24 +37,53 @@ class NoKeysError(UnavailableError):
 _ERRORS: Final[dict[int, type[QnetemError]]] = {400: KeysRefusedError, 401: KeysDeniedError, 503: NoKeysError}
 
 
-@dataclass(frozen=True, slots=True)
 class Key:
-    """A key as the KME gave it; `material` is base64."""
+    """A key as the KME gave it.
 
-    key_id: str
-    material: str = field(repr=False)
+    No dataclass: pytest shows the fields of two that differ. Two are equal when id and value are.
+    """
+
+    __slots__ = ("key_id", "material")
+
+    def __init__(self, key_id: str, material: str) -> None:
+        """Hold a key; `material` is base64."""
+        self.key_id = key_id
+        self.material = material
+
+    @property
+    def value(self) -> bytes:
+        """The key itself."""
+        return base64.b64decode(self.material)
+
+    def __repr__(self) -> str:
+        """Say which key it is, not what."""
+        return f"Key({self.key_id})"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare id and value."""
+        if not isinstance(other, Key):
+            return NotImplemented
+        is_same = hmac.compare_digest(self.material.encode(), other.material.encode())
+        return is_same and self.key_id == other.key_id
+
+    def __hash__(self) -> int:
+        """Go by the id."""
+        return hash(self.key_id)
 
 
 class SaeClient:
     """Talks to the KME of one SAE."""
 
-    def __init__(self, sae_id: str, kme_url: str, paths: process_pb2.CredentialPaths) -> None:
-        """Talk as `sae_id`, whose credentials lie at `paths`, to the KME at `kme_url`.
+    def __init__(
+        self, sae_id: str, kme_url: str, paths: process_pb2.CredentialPaths, timeout_s: float = _TIMEOUT_S
+    ) -> None:
+        """Talk as `sae_id`, whose credentials lie at `paths`, to the KME at `kme_url`; `timeout_s` for each answer.
 
         Raises:
             StartError: The credentials cannot be used.
         """
         self._sae_id = sae_id
+        self._timeout_s = timeout_s
         self._host = urlsplit(kme_url).netloc
         try:
             self._tls = ssl.create_default_context(cafile=paths.authority_path)
@@ -75,7 +105,7 @@ class SaeClient:
         return _keys(self._ask("POST", f"{quote(master, safe='')}/dec_keys", body))
 
     def _ask(self, verb: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        connection = http.client.HTTPSConnection(self._host, timeout=_TIMEOUT_S, context=self._tls)
+        connection = http.client.HTTPSConnection(self._host, timeout=self._timeout_s, context=self._tls)
         try:
             data = None if body is None else json.dumps(body)
             connection.request(verb, f"/api/v1/keys/{path}", data, {"Content-Type": "application/json"})

@@ -2,7 +2,7 @@
 
 import json
 
-from qnetem.cli.lines import Line, event_text, line_of, log_text, merged
+from qnetem.testbed.lines import Line, event_text, line_of, log_text, merged
 
 WALL = "2026-11-24T06:42:40.624+00:00"
 

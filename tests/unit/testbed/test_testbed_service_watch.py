@@ -1,6 +1,6 @@
 """When `up --wait` is satisfied, and when it gives up."""
 
-from qnetem.cli.service import SETTLED_AFTER_S, ServiceWatch
+from qnetem.testbed.service_watch import SETTLED_AFTER_S, ServiceWatch
 
 
 def links(**states: str) -> list[dict[str, str]]:

@@ -1,11 +1,11 @@
-"""qnetem.cli.tail: the ends of files, and what comes after. Edge."""
+"""qnetem.testbed.tail: the ends of files, and what comes after. Edge."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from qnetem.cli.lines import Line, line_of
+from qnetem.testbed.lines import Line, line_of
 
 __all__ = ["Tail"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qnetem.cli.lines import Line
-from qnetem.cli.tail import Tail
+from qnetem.testbed.lines import Line
+from qnetem.testbed.tail import Tail
 
 
 def texts(lines: list[Line]) -> list[str]:

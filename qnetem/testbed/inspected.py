@@ -1,0 +1,124 @@
+"""qnetem.testbed.inspected: a testbed as JSON values, from what the supervisor and the nodes say. Pure."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from qnetem.v1 import link_session_pb2, node_pb2, process_pb2, supervisor_pb2
+
+__all__ = ["UNKNOWN", "inspected_values", "process_values"]
+
+UNKNOWN: Final = "UNKNOWN"
+# the first that an end is in is the link's
+_WORST_FIRST: Final = (UNKNOWN, "DOWN", "COMMISSIONING", "DEGRADED", "OPERATING")
+# what an end that does not know leaves at 0
+_FIGURES: Final = (
+    "in_state_s",
+    "time_to_service_s",
+    "qber_prob",
+    "clicks_hz",
+    "sifted_hz",
+    "secret_gross_hz",
+    "blocks_made_count",
+    "blocks_dropped_count",
+    "secret_bits_total",
+    "epsilon_total",
+    "round_trip_s",
+    "lag_s",
+    "is_idle",
+    "discarded_trains_count",
+)
+
+
+def _word(enum: Any, value: int, prefix: str) -> str:
+    return str(enum.Name(value)).removeprefix(prefix)
+
+
+def process_values(process: supervisor_pb2.ProcessStatus) -> dict[str, Any]:
+    """Return a process as JSON values."""
+    return {
+        "name": process.name,
+        "kind": _word(process_pb2.ProcessKind, process.kind, "PROCESS_KIND_").lower().replace("_", "-"),
+        "state": _word(supervisor_pb2.ProcessState, process.state, "PROCESS_STATE_"),
+        "pid": process.pid,
+        "restart_count": process.restart_count,
+        "up_s": process.up_s,
+        "last_end": process.last_end,
+        "listeners": {field.name: value for field, value in process.listeners.ListFields()},
+    }
+
+
+def _scalars(message: Message, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in names}
+
+
+def _end_values(status: node_pb2.NodeLinkStatus | None, error: str) -> dict[str, Any]:
+    if status is None:
+        return {"state": UNKNOWN, "reason": error}
+    return {
+        "state": _word(link_session_pb2.LinkState, status.state, "LINK_STATE_"),
+        "reason": status.reason,
+        "role": _word(process_pb2.LinkRole, status.role, "LINK_ROLE_").lower(),
+        **_scalars(status, _FIGURES),
+    }
+
+
+def _link_values(place: supervisor_pb2.LinkPlace, reports: dict[str, supervisor_pb2.NodeReport]) -> dict[str, Any]:
+    ends: dict[str, dict[str, Any]] = {}
+    for node in place.endpoints:
+        report = reports.get(node)
+        found = next((one for one in report.status.links if one.link_id == place.link_id), None) if report else None
+        error = report.error if report and report.error else "no answer"
+        ends[node] = _end_values(found, f"{node}: {error}")
+    # the receiver measures; the transmitter knows what the receiver leaves open
+    known = sorted((end for end in ends.values() if "role" in end), key=lambda end: end["role"] != "receiver")
+    figures = {name: next((end[name] for end in known if end[name]), 0) for name in _FIGURES}
+    state = min((end["state"] for end in ends.values()), key=_rank, default=UNKNOWN)
+    return {
+        "link_id": place.link_id,
+        "endpoints": list(place.endpoints),
+        "state": state,
+        "reason": next((end["reason"] for end in ends.values() if end["state"] == state and end["reason"]), ""),
+        **figures,
+        "is_idle": bool(figures["is_idle"]),
+        "quantum_channel": place.quantum_channel,
+        "classical_channel": place.classical_channel,
+        "ends": ends,
+    }
+
+
+def _rank(state: str) -> int:
+    return _WORST_FIRST.index(state) if state in _WORST_FIRST else 0
+
+
+def inspected_values(response: supervisor_pb2.InspectResponse) -> dict[str, Any]:
+    """Return a testbed, its processes, links and pools as JSON values."""
+    testbed = response.testbed
+    reports = {report.name: report for report in response.nodes}
+    pool_fields = [field.name for field in node_pb2.PoolStatus.DESCRIPTOR.fields]
+    return {
+        **_scalars(
+            testbed,
+            (
+                "name",
+                "version",
+                "seed",
+                "is_reproducible",
+                "is_held",
+                "healthy_after_s",
+                "supervisor_pid",
+                "topology_path",
+                "topology_digest",
+                "state_dir",
+            ),
+        ),
+        "scale": testbed.clock.scale,
+        "processes": [process_values(process) for process in testbed.processes],
+        "links": [_link_values(place, reports) for place in testbed.links],
+        "pools": [
+            {"node": report.name, **_scalars(pool, pool_fields)}
+            for report in response.nodes
+            for pool in report.status.pools
+        ],
+    }
