@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from node.rates import BatchRate, WindowedRate
+from node.rates import WindowedRate
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.v1 import link_session_pb2
 
@@ -53,7 +53,7 @@ class LinkRecord:
     discarded_trains_count: int = 0
     clicks: WindowedRate = field(default_factory=lambda: WindowedRate(_RATE_WINDOW_S))
     sifted: WindowedRate = field(default_factory=lambda: WindowedRate(_RATE_WINDOW_S))
-    secret: BatchRate = field(default_factory=BatchRate)
+    secret_fraction: float = 0.0
     _commissioning_since_ps: int = 0
 
     def enter(self, state: LinkState, reason: str = "") -> None:
@@ -66,7 +66,6 @@ class LinkRecord:
                 self._commissioning_since_ps = self.since_ps
             if state is LinkState.OPERATING and self.state is LinkState.COMMISSIONING:
                 self.time_to_service_s = (self.since_ps - self._commissioning_since_ps) / PS_PER_S
-                self.secret.begin(self.since_ps)
         self.state, self.reason = state, reason
         self.on_change(self)
 
@@ -75,14 +74,18 @@ class LinkRecord:
         """Whether the link makes keys: OPERATING, or DEGRADED, which still does."""
         return self.state in (LinkState.OPERATING, LinkState.DEGRADED)
 
-    def count_block(self, secret_bits: int, epsilon: float, qber_prob: float) -> None:
+    def secret_gross_hz(self, now_ps: int) -> float:
+        """Return secret bits per emulated second: the sifted rate, at the yield of the last block."""
+        return self.sifted.per_s(now_ps) * self.secret_fraction
+
+    def count_block(self, sifted_bits: int, secret_bits: int, epsilon: float, qber_prob: float) -> None:
         """Count a key block that was made (`secret_bits` > 0) or dropped (0)."""
         self.qber_prob = qber_prob
+        self.secret_fraction = secret_bits / sifted_bits
         if secret_bits > 0:
             self.blocks_made_count += 1
             self.secret_bits_total += secret_bits
             self.epsilon_total += epsilon
-            self.secret.add(secret_bits, self.now_ps())
         else:
             self.blocks_dropped_count += 1
 

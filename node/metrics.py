@@ -15,7 +15,7 @@ _GAUGES: Final = {
     "qber_prob": "Error rate in Z of the last key block.",
     "clicks_hz": "Clicks per emulated second.",
     "sifted_hz": "Sifted Z bits per emulated second.",
-    "secret_gross_hz": "Secret bits per emulated second, before tags are paid for.",
+    "secret_gross_hz": "Secret bits per emulated second at the yield of the last block, before tags are paid for.",
     "time_to_service_s": "Emulated seconds of the last commissioning.",
     "round_trip_s": "Round trip to the peer, wall seconds.",
     "lag_s": "How far the quantum channel is behind emulated time, seconds.",

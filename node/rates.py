@@ -5,7 +5,7 @@ from typing import Final
 
 from qnetem.runtime.clock import PS_PER_S
 
-__all__ = ["BatchRate", "WindowedRate"]
+__all__ = ["WindowedRate"]
 
 _SLICES: Final = 20
 
@@ -41,29 +41,3 @@ class WindowedRate:
     def _forget(self, now_ps: int) -> None:
         while self._slices and self._slices[0][0] <= now_ps - self._window_ps:
             self._slices.popleft()
-
-
-class BatchRate:
-    """The rate of what comes in few large batches: the last one over the time it took, less when the next is late."""
-
-    def __init__(self) -> None:
-        """Start without a batch."""
-        self._start_ps: int | None = None
-        self._last_ps = 0
-        self._count = 0
-
-    def begin(self, now_ps: int) -> None:
-        """Start to fill a batch, as nothing was made before."""
-        self._start_ps = self._last_ps = now_ps
-        self._count = 0
-
-    def add(self, count: int, now_ps: int) -> None:
-        """Take a batch that is complete now."""
-        self._start_ps, self._last_ps, self._count = self._last_ps, now_ps, count
-
-    def per_s(self, now_ps: int) -> float:
-        """Return the count per emulated second; 0 before the first batch."""
-        if self._start_ps is None or self._count == 0:
-            return 0.0
-        took_ps = max(self._last_ps - self._start_ps, now_ps - self._last_ps, 1)
-        return self._count * PS_PER_S / took_ps

@@ -40,7 +40,7 @@ def link_status(config: process_pb2.NodeLinkConfig, record: LinkRecord) -> node_
         qber_prob=record.qber_prob,
         clicks_hz=record.clicks.per_s(now_ps),
         sifted_hz=record.sifted.per_s(now_ps),
-        secret_gross_hz=record.secret.per_s(now_ps),
+        secret_gross_hz=record.secret_gross_hz(now_ps),
         blocks_made_count=record.blocks_made_count,
         blocks_dropped_count=record.blocks_dropped_count,
         secret_bits_total=record.secret_bits_total,

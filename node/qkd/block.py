@@ -85,7 +85,7 @@ class BlockJob:
 
     def dropped(self, reason: str, qber_prob: float) -> None:
         """Count and record that the block makes no key."""
-        self.record.count_block(0, 0.0, qber_prob)
+        self.record.count_block(len(self.raw.z_bits), 0, 0.0, qber_prob)
         self.node.process.journal.write(
             "key.block.dropped", link_id=self.config.link_id, block_id=self.block_id, reason=reason
         )
@@ -93,7 +93,8 @@ class BlockJob:
     def made(self, secret_bits: int, qber_prob: float) -> None:
         """Count and record that the block makes key."""
         protocol = self.config.protocol
-        self.record.count_block(secret_bits, protocol.eps_sec + protocol.eps_cor, qber_prob)
+        epsilon = protocol.eps_sec + protocol.eps_cor
+        self.record.count_block(len(self.raw.z_bits), secret_bits, epsilon, qber_prob)
         self.node.process.journal.write(
             "key.block.made",
             link_id=self.config.link_id,

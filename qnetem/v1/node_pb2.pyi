@@ -134,7 +134,9 @@ class NodeLinkStatus(_message.Message):
     qber_prob: _builtins.float
     """Of the last block; the last commissioning before there is one."""
     clicks_hz: _builtins.float
-    """Emulated rates over the last seconds; secret is gross: tags are not paid for yet."""
+    """Emulated rates over the last seconds; secret is the sifted rate at the yield of the last block, and gross: tags are
+    not paid for yet.
+    """
     sifted_hz: _builtins.float
     secret_gross_hz: _builtins.float
     blocks_made_count: _builtins.int

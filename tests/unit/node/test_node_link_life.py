@@ -6,7 +6,7 @@ from node.entropy import Entropy
 from node.link_state import LinkRecord, LinkState, QberWindow
 from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally, Monitor
 from node.qkd.settlement import Holding, decide
-from node.rates import BatchRate, WindowedRate
+from node.rates import WindowedRate
 from qnetem.runtime.clock import PS_PER_S
 
 
@@ -55,8 +55,8 @@ def test_only_a_link_that_makes_keys_is_in_service() -> None:
 
 def test_blocks_are_counted_with_their_epsilon() -> None:
     record = LinkRecord("a-b", Time(), lambda _: None)
-    record.count_block(1000, 1e-10, 0.02)
-    record.count_block(0, 0.0, 0.12)
+    record.count_block(10_000, 1000, 1e-10, 0.02)
+    record.count_block(10_000, 0, 0.0, 0.12)
     assert (record.blocks_made_count, record.blocks_dropped_count, record.secret_bits_total) == (1, 1, 1000)
     assert record.epsilon_total == 1e-10
     assert record.qber_prob == 0.12
@@ -71,15 +71,17 @@ def test_a_rate_looks_back_one_window() -> None:
     assert rate.per_s(60 * PS_PER_S) == 0.0
 
 
-def test_a_batch_rate_is_the_last_batch_over_its_time_and_sinks_when_the_next_is_late() -> None:
-    rate = BatchRate()
-    rate.begin(10 * PS_PER_S)
-    assert rate.per_s(11 * PS_PER_S) == 0.0
-    rate.add(1000, 12 * PS_PER_S)
-    assert rate.per_s(12 * PS_PER_S) == 500.0
-    rate.add(8000, 22 * PS_PER_S)
-    assert rate.per_s(30 * PS_PER_S) == 800.0
-    assert rate.per_s(42 * PS_PER_S) == 400.0
+def test_the_secret_rate_is_the_sifted_rate_at_the_yield_of_the_last_block() -> None:
+    now = Time()
+    record = LinkRecord("a-b", now, lambda _: None)
+    for second in range(21):
+        now.ps = second * PS_PER_S
+        record.sifted.add(1000, now.ps)
+    assert record.secret_gross_hz(now.ps) == 0.0
+    record.count_block(10_000, 2_500, 1e-10, 0.02)
+    assert record.secret_gross_hz(now.ps) == pytest.approx(250, rel=0.11)
+    record.count_block(10_000, 0, 0.0, 0.12)
+    assert record.secret_gross_hz(now.ps) == 0.0
 
 
 def test_a_qber_window_forgets_what_is_older() -> None:
