@@ -58,9 +58,9 @@ def _log_uniform(word):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _draw(first, count, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # type: ignore[no-untyped-def]
+def _draw(first, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # type: ignore[no-untyped-def]
     low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
-    for j in range(count):
+    for j in range(len(gaps)):
         w0, w1, w2, w3 = _philox(np.uint32(first + j), low, high, c3, k0, k1)
         gaps[j] = np.int32(min(_log_uniform(np.uint32(w0)) * scale, GAP_LIMIT))
         keep[j] = np.uint32(w1)
@@ -68,14 +68,36 @@ def _draw(first, count, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # 
         arrival[j] = np.uint32(w3)
 
 
+@_inlined
+def _sent(low, high, c2, c3, k0, k1, is_x_from):  # type: ignore[no-untyped-def]
+    """Return the class of a pulse as far as the transmitter's basis and bit go, and the word of its intensity."""
+    base, level, bit, _ = _philox(low, high, c2, c3, k0, k1)
+    return np.int32(base >= is_x_from) * np.int32(4) + np.int32(bit >> np.uint64(31)), np.uint32(level)
+
+
+@_inlined
+def _received(low, high, c2, c3, k0, k1, is_x_from):  # type: ignore[no-untyped-def]
+    """Return what the receiver's basis adds to the class of a pulse."""
+    base, _, _, _ = _philox(low, high, c2, c3, k0, k1)
+    return np.int32(base >= is_x_from) * np.int32(2)
+
+
 @_jit
-def _transmit(count, pulse, slots, c2, c3, k0, k1, is_x_from, classes, levels):  # type: ignore[no-untyped-def]
-    """Write the classes of pulses as far as the transmitter's basis and bit go, and the words of their intensities."""
-    start, high = np.uint32(pulse), pulse >> np.uint64(32)
+def _positions(base, gaps, slots):  # type: ignore[no-untyped-def]
+    """Write the slots of candidates as long as they are in the block; return how many are."""
+    for j in range(len(gaps)):
+        slot = base + np.int64(gaps[j])
+        if slot >= _BLOCK:
+            return j
+        slots[j] = slot
+        base = slot + 1
+    return len(gaps)
+
+
+@_jit
+def _all_sent(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes, levels):  # type: ignore[no-untyped-def]
     for j in range(count):
-        base, level, bit, _ = _philox(np.uint32(start + np.uint32(slots[j])), high, c2, c3, k0, k1)
-        levels[j] = np.uint32(level)
-        classes[j] = np.int32(base >= is_x_from) * np.int32(4) + np.int32(bit >> np.uint64(31))
+        classes[j], levels[j] = _sent(np.uint32(start + np.uint32(slots[j])), high, c2, c3, k0, k1, is_x_from)
 
 
 @_jit
@@ -85,42 +107,28 @@ def _add_where(count, words, threshold, step, classes):  # type: ignore[no-untyp
 
 
 @_jit
-def _receive(count, pulse, slots, c2, c3, k0, k1, is_x_from, classes):  # type: ignore[no-untyped-def]
-    """Add the receiver's basis to the classes of pulses."""
-    start, high = np.uint32(pulse), pulse >> np.uint64(32)
-    for j in range(count):
-        base, _, _, _ = _philox(np.uint32(start + np.uint32(slots[j])), high, c2, c3, k0, k1)
-        classes[j] += np.int32(base >= is_x_from) * np.int32(2)
-
-
-@_jit
-def _positions(base, gaps, count, slots, numbers):  # type: ignore[no-untyped-def]
-    """Number candidates and write their slots as long as they are in the block; return how many are."""
-    for j in range(count):
-        slot = base + np.int64(gaps[j])
-        if slot >= _BLOCK:
-            return j
-        slots[j] = slot
-        numbers[j] = j
-        base = slot + 1
-    return count
-
-
-@_jit
-def _sieve(count, numbers, keep, accept_intensity, slots, classes):  # type: ignore[no-untyped-def]
-    """Move those to the front that their intensity alone does not rule out; return how many they are."""
+def _sieve(count, keep, accept_intensity, blanked, dead, slots, classes, numbers):  # type: ignore[no-untyped-def]
+    """Move those to the front, numbered, that neither intensity nor blanking rules out; return how many they are."""
     left = np.int64(0)
     for j in range(count):
-        number = numbers[j]
-        numbers[left] = number
+        slot = np.int64(slots[j])
+        is_left = (np.uint64(keep[j]) < accept_intensity[classes[j] >> 3]) & (slot > blanked)
+        numbers[left] = j
         slots[left] = slots[j]
         classes[left] = classes[j]
-        left += np.int64(np.uint64(keep[number]) < accept_intensity[classes[j] >> 3])
+        left += np.int64(is_left)
+        blanked = slot + dead if is_left else blanked
     return left
 
 
 @_jit
-def _ways(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
+def _all_received(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        classes[i] += _received(np.uint32(start + np.uint32(slots[i])), high, c2, c3, k0, k1, is_x_from)
+
+
+@_jit
+def _all_ways(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
     """Write how each candidate clicked: its place in detector.CELL_DETECTORS."""
     for i in range(count):
         word, c = np.uint64(way[numbers[i]]), classes[i]
@@ -131,19 +139,17 @@ def _ways(count, numbers, way, classes, cells, found):  # type: ignore[no-untype
 
 
 @_jit
-def _lands(count, numbers, arrival, found, slots, landing, slot_ps, lands, arrivals_ps):  # type: ignore[no-untyped-def]
-    """Write the slot that each candidate lands in, and its arrival there."""
-    thresholds, shifts, table_ps, guide = landing
+def _all_lands(count, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, lands, arrivals_ps):  # type: ignore[no-untyped-def]
+    """Turn the slots of candidates into those they land in, and write their arrivals there."""
     for i in range(count):
         word = np.uint64(arrival[numbers[i]])
         if found[i] >= FIRST_DARK_CELL:
-            lands[i] = slots[i]
             arrivals_ps[i] = np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2
         else:
             outcome = guide[np.int64(word >> np.uint64(22))]
             while outcome < len(thresholds) and word >= thresholds[outcome]:
                 outcome += 1
-            lands[i] = slots[i] + shifts[outcome]
+            lands[i] += shifts[outcome]
             arrivals_ps[i] = table_ps[outcome]
 
 
@@ -160,13 +166,15 @@ def _come(limit, dead, blanked, due_at, due_end, due, n, clicks):  # type: ignor
 
 
 @_jit
-def _beget(number, block, key, threshold, tau, slot_ps, blanked, due_at, due_end, due):  # type: ignore[no-untyped-def]
+def _beget(number, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, due):  # type: ignore[no-untyped-def]
     """Put the afterpulse of the click that was candidate `number` among those due; return their new end."""
     low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
-    begets, delay, detector, _ = _philox(np.uint32(number + AFTERPULSE_DRAW), low, high, key[3], key[0], key[1])
-    if begets >= threshold:
+    begets, delay, detector, _ = _philox(
+        np.uint32(number + AFTERPULSE_DRAW), low, high, keys[0, 3], keys[0, 0], keys[0, 1]
+    )
+    if begets >= afterpulse[0]:
         return due_end
-    wait = min(-_log_uniform(np.uint32(delay)) * tau, GAP_LIMIT)
+    wait = min(-_log_uniform(np.uint32(delay)) * afterpulse[1], GAP_LIMIT)
     whole = math.floor(wait)
     slot = blanked + 1 + np.int64(whole)
     place = due_end
@@ -189,6 +197,109 @@ def _part(columns, start, end, size):  # type: ignore[no-untyped-def]
     return a, b, c
 
 
+@_jit
+def _all_candidates(  # type: ignore[no-untyped-def]
+    base,
+    first,
+    block,
+    keys,
+    tables,
+    cells,
+    landing,
+    whole,
+    afterpulse,
+    drawn,
+    space,
+    blanked,
+    due_at,
+    due_end,
+    due,
+    n,
+    clicks,
+):
+    """Register a chunk of candidates: what depends on each alone by array, then the electronics one by one."""
+    basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
+    thresholds, shifts, table_ps, guide = landing
+    slot_ps, dead, _, is_certain = whole
+    gaps, keep, way, arrival = drawn
+    offsets, detectors, times_ps = clicks
+    slots, classes, found, lands, arrivals_ps, numbers, levels = space
+    pulse = block << np.uint64(BLOCK_BITS)
+    start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
+    count = _positions(base, gaps, slots)
+    base = np.int64(slots[count - 1]) + 1 if count == len(gaps) else np.int64(_BLOCK)
+    k0, k1, c2, c3 = keys[1, 0], keys[1, 1], keys[1, 2], keys[1, 3]
+    _all_sent(count, start, high, slots, c2, c3, k0, k1, basis_thresholds[0], classes, levels)
+    for threshold in intensity_thresholds:
+        _add_where(count, levels, threshold, np.int32(8), classes)
+    # blanking can be told beforehand where nothing else decides between here and there
+    is_alone = is_certain == 1 and due_at == due_end
+    known, span = (blanked, dead) if is_alone else (np.int64(-_BLOCK), np.int64(-1))
+    left = _sieve(count, keep, accept_intensity, known, span, slots, classes, numbers)
+    k0, k1, c2, c3 = keys[2, 0], keys[2, 1], keys[2, 2], keys[2, 3]
+    _all_received(left, start, high, slots, c2, c3, k0, k1, basis_thresholds[1], classes)
+    _all_ways(left, numbers, way, classes, cells, found)
+    lands[:left] = slots[:left]
+    _all_lands(left, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, lands, arrivals_ps)
+    for i in range(left):
+        j = np.int64(numbers[i])
+        if np.uint64(keep[j]) >= accept[classes[i]]:
+            continue
+        if due_at < due_end:
+            blanked, due_at, n = _come(np.int64(slots[i]), dead, blanked, due_at, due_end, due, n, clicks)
+        land = np.int64(lands[i])
+        is_click = land > blanked
+        offsets[n], detectors[n], times_ps[n] = land, 1 + found[i] % FIRST_DARK_CELL, arrivals_ps[i]
+        n += np.int64(is_click)
+        blanked = land + dead if is_click else blanked
+        if afterpulse[0] > 0 and is_click:
+            due_end = _beget(first + j, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, due)
+    return base, blanked, due_at, due_end, n
+
+
+@_jit
+def _live_candidates(  # type: ignore[no-untyped-def]
+    base, first, block, keys, tables, cells, landing, whole, afterpulse, drawn, blanked, due_at, due_end, due, n, clicks
+):
+    """Register a chunk of candidates one by one, passing over what is blanked."""
+    basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
+    thresholds, shifts, table_ps, guide = landing
+    slot_ps, dead, reach, _ = whole
+    gaps, keep, way, arrival = drawn
+    offsets, detectors, times_ps = clicks
+    pulse = block << np.uint64(BLOCK_BITS)
+    start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
+    one_number, one_class, one_found = np.empty(1, np.int32), np.empty(1, np.int32), np.empty(1, np.int32)
+    one_land, one_ps = np.empty(1, np.int32), np.empty(1, np.int32)
+    for j in range(len(gaps)):
+        slot = max(base, blanked + 1 - reach) + np.int64(gaps[j])
+        base = slot + 1
+        if slot >= _BLOCK:
+            break
+        low = np.uint32(start + np.uint32(slot))
+        c, level = _sent(low, high, keys[1, 2], keys[1, 3], keys[1, 0], keys[1, 1], basis_thresholds[0])
+        for t in range(len(intensity_thresholds)):
+            c += np.int32(np.uint64(level) >= intensity_thresholds[t]) * np.int32(8)
+        if np.uint64(keep[j]) >= accept_intensity[c >> 3]:
+            continue
+        c += _received(low, high, keys[2, 2], keys[2, 3], keys[2, 0], keys[2, 1], basis_thresholds[1])
+        if np.uint64(keep[j]) >= accept[c]:
+            continue
+        one_number[0], one_class[0], one_land[0] = j, c, slot
+        _all_ways(1, one_number, way, one_class, cells, one_found)
+        _all_lands(1, one_number, arrival, one_found, thresholds, shifts, table_ps, guide, slot_ps, one_land, one_ps)
+        land, cell, arrival_ps = np.int64(one_land[0]), one_found[0], one_ps[0]
+        if due_at < due_end:
+            blanked, due_at, n = _come(slot, dead, blanked, due_at, due_end, due, n, clicks)
+        if land > blanked:
+            offsets[n], detectors[n], times_ps[n] = land, 1 + cell % FIRST_DARK_CELL, arrival_ps
+            n += 1
+            blanked = land + dead
+            if afterpulse[0] > 0:
+                due_end = _beget(first + j, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, due)
+    return base, blanked, due_at, due_end, n
+
+
 _U8, _I32, _U32, _I64, _U64 = (
     numba.types.Array(dtype, 1, "C") for dtype in (numba.uint8, numba.int32, numba.uint32, numba.int64, numba.uint64)
 )
@@ -202,8 +313,9 @@ _SIGNATURE = numba.types.Tuple((_U32, _Clicks, _Due, numba.int64))(
     numba.types.UniTuple(_U64, 4),  # thresholds: bases, intensities, accept, accept_intensity
     _Matrix64,  # cells
     numba.types.Tuple((_U64, _I32, _I32, _I32)),  # landing: thresholds, shifts, arrivals, guide
-    numba.types.UniTuple(numba.int64, 4),  # slot_ps, dead slots, is_skipping, reach
+    numba.types.UniTuple(numba.int64, 4),  # slot_ps, dead slots, reach, is_certain
     numba.types.Tuple((numba.uint64, numba.float64)),  # afterpulses: threshold, tau
+    numba.boolean,  # is_skipping
     numba.int64,  # last blanked slot
     _Due,
     _Clicks,  # room for clicks
@@ -212,24 +324,38 @@ _SIGNATURE = numba.types.Tuple((_U32, _Clicks, _Due, numba.int64))(
 
 
 @numba.njit(_SIGNATURE, cache=True, nogil=True, error_model="numpy")
-def _run(first_block, block_count, keys, scale, tables, cells, landing, whole, afterpulse, blanked, due, clicks, step):  # type: ignore[no-untyped-def]
-    basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
-    slot_ps, dead, is_skipping, reach = whole
-    nature, sender, receiver = keys[0], keys[1], keys[2]
+def _run(  # type: ignore[no-untyped-def]
+    first_block,
+    block_count,
+    keys,
+    scale,
+    tables,
+    cells,
+    landing,
+    whole,
+    afterpulse,
+    is_skipping,
+    blanked,
+    due,
+    clicks,
+    step,
+):
     counts = np.zeros(block_count, np.uint32)
-    gaps, slots, classes = np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32)
-    found, lands, arrivals_ps = np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32)
-    keep, way, arrival = np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32)
-    levels, numbers = np.empty(step, np.uint32), np.empty(step, np.int32)
+    words = (np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32))
+    drawn = (np.empty(step, np.int32), *words)
+    size = 0 if is_skipping else step
+    slots, classes, found = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
+    lands, arrivals_ps, numbers = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
+    space = (slots, classes, found, lands, arrivals_ps, numbers, np.empty(size, np.uint32))
+    dead = whole[1]
     n = due_at = np.int64(0)
     due_end = np.int64(len(due[0]))
     for b in range(block_count):
         block = np.uint64(first_block + b)
-        pulse = block << np.uint64(BLOCK_BITS)
         before = n
         base, first = np.int64(0), np.int64(0)
         while base < _BLOCK:
-            _draw(first, step, block, nature[3], nature[0], nature[1], scale, gaps, keep, way, arrival)
+            _draw(first, block, keys[0, 3], keys[0, 0], keys[0, 1], scale, drawn[0], drawn[1], drawn[2], drawn[3])
             # room for all that this chunk can register and beget
             room = n + 2 * step + due_end - due_at
             if room > len(clicks[0]):
@@ -237,54 +363,16 @@ def _run(first_block, block_count, keys, scale, tables, cells, landing, whole, a
             if due_end + step > len(due[0]):
                 due = _part(due, due_at, due_end, 2 * (due_end - due_at + step))
                 due_at, due_end = np.int64(0), due_end - due_at
-            at = np.int64(0)
-            while at < step and base < _BLOCK:
-                # a chunk at once, or, where what follows a click depends on it, a single candidate
-                if is_skipping:
-                    numbers[0] = at
-                    slots[0] = min(max(base, blanked + 1 - reach) + np.int64(gaps[at]), _BLOCK)
-                    base = np.int64(slots[0]) + 1
-                    at += 1
-                    count = np.int64(slots[0] < _BLOCK)
-                else:
-                    count = _positions(base, gaps, step, slots, numbers)
-                    base = np.int64(slots[step - 1]) + 1 if count == step else np.int64(_BLOCK)
-                    at = step
-                c2, c3, k0, k1 = sender[2], sender[3], sender[0], sender[1]
-                _transmit(count, pulse, slots, c2, c3, k0, k1, basis_thresholds[0], classes, levels)
-                for threshold in intensity_thresholds:
-                    _add_where(count, levels, threshold, np.int32(8), classes)
-                count = _sieve(count, numbers, keep, accept_intensity, slots, classes)
-                c2, c3, k0, k1 = receiver[2], receiver[3], receiver[0], receiver[1]
-                _receive(count, pulse, slots, c2, c3, k0, k1, basis_thresholds[1], classes)
-                _ways(count, numbers, way, classes, cells, found)
-                _lands(
-                    count,
-                    numbers,
-                    arrival,
-                    found,
-                    slots,
-                    landing,
-                    slot_ps,
-                    lands,
-                    arrivals_ps,
-                )
-                for i in range(count):
-                    if np.uint64(keep[numbers[i]]) >= accept[classes[i]]:
-                        continue
-                    if due_at < due_end:
-                        blanked, due_at, n = _come(np.int64(slots[i]), dead, blanked, due_at, due_end, due, n, clicks)
-                    clicks[0][n] = lands[i]
-                    clicks[1][n] = 1 + found[i] % FIRST_DARK_CELL
-                    clicks[2][n] = arrivals_ps[i]
-                    is_click = lands[i] > blanked
-                    n += np.int64(is_click)
-                    blanked = lands[i] + dead if is_click else blanked
-                    if afterpulse[0] > 0 and is_click:
-                        due_end = _beget(
-                            first + numbers[i], block, nature, afterpulse[0], afterpulse[1], slot_ps, blanked,
-                            due_at, due_end, due,
-                        )  # fmt: skip
+            if is_skipping:
+                base, blanked, due_at, due_end, n = _live_candidates(
+                    base, first, block, keys, tables, cells, landing, whole, afterpulse, drawn,
+                    blanked, due_at, due_end, due, n, clicks,
+                )  # fmt: skip
+            else:
+                base, blanked, due_at, due_end, n = _all_candidates(
+                    base, first, block, keys, tables, cells, landing, whole, afterpulse, drawn, space,
+                    blanked, due_at, due_end, due, n, clicks,
+                )  # fmt: skip
             first += step
         blanked, due_at, n = _come(np.int64(_BLOCK - 1), dead, blanked, due_at, due_end, due, n, clicks)
         counts[b] = n - before
@@ -301,6 +389,12 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
     expected = r.candidate_prob * _BLOCK * live_prob
     step = min(_CHUNK, int(expected + 6.0 * math.sqrt(expected)) + 16)
     room = int(r.registered_prob * _BLOCK * block_count * 1.05) + 4 * step + len(carry.due_slots)
+    # what its intensity lets pass clicks, and does so in its own slot
+    is_certain = (
+        not r.landing.reach_slots
+        and not r.afterpulse_threshold
+        and bool(np.ptp(r.accept.reshape(-1, 8), axis=1).max() == 0)
+    )
     counts, clicks, due, blanked_to = _run(
         first_block,
         block_count,
@@ -309,8 +403,9 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         (r.basis_thresholds, r.intensity_thresholds, r.accept, r.accept_intensity),
         r.cells,
         (r.landing.thresholds, r.landing.shifts, r.landing.arrivals_ps, r.landing.guide),
-        (r.slot_ps, r.dead_slots, int(r.is_skipping), r.landing.reach_slots),
+        (r.slot_ps, r.dead_slots, r.landing.reach_slots, int(is_certain)),
         (r.afterpulse_threshold, r.afterpulse_tau_slots),
+        r.is_skipping,
         carry.blanked_to,
         (carry.due_slots, carry.due_detectors, carry.due_arrivals_ps),
         (np.empty(room, np.int32), np.empty(room, np.uint8), np.empty(room, np.int32)),
