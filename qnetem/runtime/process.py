@@ -24,6 +24,7 @@ from qnetem.runtime.journal import Journal
 from qnetem.runtime.log import Logger, configure, get_logger
 from qnetem.runtime.metrics import serve_metrics
 from qnetem.runtime.rpc import Credentials
+from qnetem.runtime.tasks import background
 from qnetem.runtime.telemetry import Telemetry, publish_forever
 from qnetem.v1 import process_pb2
 
@@ -190,24 +191,11 @@ async def standing(room: Room, config: process_pb2.ProcessConfig) -> AsyncIterat
         if config.listeners.metrics:
             await stack.enter_async_context(serve_metrics(config.listeners.metrics, metrics))
         if config.HasField("telemetry"):
-            publisher = asyncio.create_task(
-                publish_forever(
-                    telemetry,
-                    config.telemetry,
-                    config.credentials.authority_path,
-                    config.testbed,
-                    config.name,
-                )
-            )
-            stack.push_async_callback(_end, publisher)
+            start = await stack.enter_async_context(background())
+            authority_path = config.credentials.authority_path
+            start(publish_forever(telemetry, config.telemetry, authority_path, config.testbed, config.name))
         await stack.enter_async_context(room(process))
         yield process
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 async def _serve(room: Room, config: process_pb2.ProcessConfig, life: _Life) -> None:

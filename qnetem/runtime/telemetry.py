@@ -73,10 +73,10 @@ async def publish_forever(
     telemetry.open()
     context = ssl.create_default_context(cafile=authority_path)
     context.check_hostname = True
-    password = Path(config.password_path).read_text().strip()
     attempt = 0
     while True:
         try:
+            password = Path(config.password_path).read_text().strip()
             async with aiomqtt.Client(
                 config.host,
                 config.port,
@@ -95,5 +95,8 @@ async def publish_forever(
         except (aiomqtt.MqttError, OSError) as error:
             if attempt == 0:
                 _log.warning("telemetry.broker.lost", error=type(error).__name__)
+        except Exception:
+            # whatever a client library does, the process goes on without telemetry
+            _log.exception("telemetry.publisher.failed")
         await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
         attempt += 1
