@@ -139,17 +139,18 @@ def _all_ways(count, numbers, way, classes, cells, found):  # type: ignore[no-un
 
 
 @_jit
-def _all_lands(count, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, lands, arrivals_ps):  # type: ignore[no-untyped-def]
-    """Turn the slots of candidates into those they land in, and write their arrivals there."""
+def _all_lands(count, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, slots, lands, arrivals_ps):  # type: ignore[no-untyped-def]
+    """Write the slots that candidates land in, and their arrivals there."""
     for i in range(count):
         word = np.uint64(arrival[numbers[i]])
         if found[i] >= FIRST_DARK_CELL:
+            lands[i] = slots[i]
             arrivals_ps[i] = np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2
         else:
             outcome = guide[np.int64(word >> np.uint64(22))]
             while outcome < len(thresholds) and word >= thresholds[outcome]:
                 outcome += 1
-            lands[i] += shifts[outcome]
+            lands[i] = slots[i] + shifts[outcome]
             arrivals_ps[i] = table_ps[outcome]
 
 
@@ -191,9 +192,9 @@ def _beget(number, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, d
 def _part(columns, start, end, size):  # type: ignore[no-untyped-def]
     """Return columns of `size` that begin with rows start .. end."""
     a, b, c = np.empty(size, columns[0].dtype), np.empty(size, columns[1].dtype), np.empty(size, columns[2].dtype)
-    a[: end - start] = columns[0][start:end]
-    b[: end - start] = columns[1][start:end]
-    c[: end - start] = columns[2][start:end]
+    # slices would take the compiler four seconds
+    for row in range(end - start):
+        a[row], b[row], c[row] = columns[0][start + row], columns[1][start + row], columns[2][start + row]
     return a, b, c
 
 
@@ -239,8 +240,7 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     k0, k1, c2, c3 = keys[2, 0], keys[2, 1], keys[2, 2], keys[2, 3]
     _all_received(left, start, high, slots, c2, c3, k0, k1, basis_thresholds[1], classes)
     _all_ways(left, numbers, way, classes, cells, found)
-    lands[:left] = slots[:left]
-    _all_lands(left, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, lands, arrivals_ps)
+    _all_lands(left, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, slots, lands, arrivals_ps)
     for i in range(left):
         j = np.int64(numbers[i])
         if np.uint64(keep[j]) >= accept[classes[i]]:
@@ -270,7 +270,7 @@ def _live_candidates(  # type: ignore[no-untyped-def]
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
     one_number, one_class, one_found = np.empty(1, np.int32), np.empty(1, np.int32), np.empty(1, np.int32)
-    one_land, one_ps = np.empty(1, np.int32), np.empty(1, np.int32)
+    one_slot, one_land, one_ps = np.empty(1, np.int32), np.empty(1, np.int32), np.empty(1, np.int32)
     for j in range(len(gaps)):
         slot = max(base, blanked + 1 - reach) + np.int64(gaps[j])
         base = slot + 1
@@ -285,9 +285,11 @@ def _live_candidates(  # type: ignore[no-untyped-def]
         c += _received(low, high, keys[2, 2], keys[2, 3], keys[2, 0], keys[2, 1], basis_thresholds[1])
         if np.uint64(keep[j]) >= accept[c]:
             continue
-        one_number[0], one_class[0], one_land[0] = j, c, slot
+        one_number[0], one_class[0], one_slot[0] = j, c, slot
         _all_ways(1, one_number, way, one_class, cells, one_found)
-        _all_lands(1, one_number, arrival, one_found, thresholds, shifts, table_ps, guide, slot_ps, one_land, one_ps)
+        _all_lands(
+            1, one_number, arrival, one_found, thresholds, shifts, table_ps, guide, slot_ps, one_slot, one_land, one_ps
+        )
         land, cell, arrival_ps = np.int64(one_land[0]), one_found[0], one_ps[0]
         if due_at < due_end:
             blanked, due_at, n = _come(slot, dead, blanked, due_at, due_end, due, n, clicks)
