@@ -1,12 +1,13 @@
 """qnetem.testbed.client: the supervisor of a running testbed, as the command line and the Python API call it. Edge."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final
 
 from qnetem.runtime import rpc
-from qnetem.runtime.errors import ConflictError, DeadlineError, StartError, UnavailableError
+from qnetem.runtime.errors import ConflictError, DeadlineError, NotFoundError, StartError, UnavailableError
 from qnetem.testbed.progress import Progress
 from qnetem.testbed.state import State
 from qnetem.v1 import parameters_pb2, supervisor_pb2, supervisor_pb2_grpc
@@ -103,6 +104,31 @@ class TestbedClient:
         response: supervisor_pb2.SupervisorServiceGetLinkResponse
         response = await rpc.call(self._stub.GetLink, request, timeout_s=_TIMEOUT_S)
         return response.link
+
+    @asynccontextmanager
+    async def fault(self, fault: supervisor_pb2.LinkFault) -> AsyncIterator[supervisor_pb2.LinkReport]:
+        """Have a fault in force while the block runs; it has healed after it, or when this process dies.
+
+        Raises:
+            NotFoundError: There is no such link.
+            BadInputError: It does nothing, or a value cannot be.
+        """
+        call = self._stub.HoldFault(supervisor_pb2.HoldFaultRequest(fault=fault))
+        try:
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    begun: supervisor_pb2.HoldFaultResponse = await anext(rpc.stream(call))
+            except TimeoutError:
+                raise DeadlineError(f"link {fault.link_id}: no fault within {_TIMEOUT_S:g} s") from None
+            try:
+                yield begun.link
+            finally:
+                request = supervisor_pb2.HealFaultRequest(fault_id=begun.fault_id)
+                # a testbed that has gone down, or up anew, has no faults
+                with contextlib.suppress(NotFoundError, UnavailableError):
+                    await rpc.call(self._stub.HealFault, request, timeout_s=_TIMEOUT_S)
+        finally:
+            call.cancel()
 
     async def watch(self) -> AsyncGenerator[supervisor_pb2.WatchEventsResponse, None]:
         """Yield the state of everything, then every event until the testbed is down."""

@@ -497,6 +497,7 @@ class LinkReport(_message.Message):
     CLASSICAL_FIELD_NUMBER: _builtins.int
     DESIRED_QUANTUM_FIELD_NUMBER: _builtins.int
     DESIRED_CLASSICAL_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     @_builtins.property
     def quantum(self) -> _quantum_channel_pb2.QuantumLinkState: ...
@@ -506,6 +507,10 @@ class LinkReport(_message.Message):
     def desired_quantum(self) -> _parameters_pb2.LinkSettings: ...
     @_builtins.property
     def desired_classical(self) -> _parameters_pb2.ClassicalSettings: ...
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkFault]:
+        """In force, the oldest first."""
+
     def __init__(
         self,
         *,
@@ -514,14 +519,138 @@ class LinkReport(_message.Message):
         classical: _classical_channel_pb2.ClassicalPathState | None = ...,
         desired_quantum: _parameters_pb2.LinkSettings | None = ...,
         desired_classical: _parameters_pb2.ClassicalSettings | None = ...,
+        faults: _abc.Iterable[Global___LinkFault] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "quantum", b"quantum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "link_id", b"link_id", "quantum", b"quantum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "faults", b"faults", "link_id", b"link_id", "quantum", b"quantum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkReport: _TypeAlias = LinkReport  # noqa: Y015
+
+@_typing.final
+class LinkFault(_message.Message):
+    """One thing done to a link. Its settings take the place of the operator's and of older faults'; when it heals, what
+    remains of those holds again, in whatever order faults come off.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_ID_FIELD_NUMBER: _builtins.int
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    QUANTUM_FIELD_NUMBER: _builtins.int
+    CLASSICAL_FIELD_NUMBER: _builtins.int
+    ADDED_LOSS_DB_FIELD_NUMBER: _builtins.int
+    fault_id: _builtins.str
+    """Given by the supervisor."""
+    link_id: _builtins.str
+    added_loss_db: _builtins.float
+    """On top of the extra loss that topology, operator and the settings of all faults leave; those of several faults add up."""
+    @_builtins.property
+    def quantum(self) -> _parameters_pb2.LinkSettings: ...
+    @_builtins.property
+    def classical(self) -> _parameters_pb2.ClassicalSettings: ...
+    def __init__(
+        self,
+        *,
+        fault_id: _builtins.str = ...,
+        link_id: _builtins.str = ...,
+        quantum: _parameters_pb2.LinkSettings | None = ...,
+        classical: _parameters_pb2.ClassicalSettings | None = ...,
+        added_loss_db: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "quantum", b"quantum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_loss_db", b"added_loss_db", "classical", b"classical", "fault_id", b"fault_id", "link_id", b"link_id", "quantum", b"quantum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkFault: _TypeAlias = LinkFault  # noqa: Y015
+
+@_typing.final
+class HoldFaultRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> Global___LinkFault: ...
+    def __init__(
+        self,
+        *,
+        fault: Global___LinkFault | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldFaultRequest: _TypeAlias = HoldFaultRequest  # noqa: Y015
+
+@_typing.final
+class HoldFaultResponse(_message.Message):
+    """Once, when the fault has been told to the channels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_ID_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    fault_id: _builtins.str
+    @_builtins.property
+    def link(self) -> Global___LinkReport: ...
+    def __init__(
+        self,
+        *,
+        fault_id: _builtins.str = ...,
+        link: Global___LinkReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault_id", b"fault_id", "link", b"link"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldFaultResponse: _TypeAlias = HoldFaultResponse  # noqa: Y015
+
+@_typing.final
+class HealFaultRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_ID_FIELD_NUMBER: _builtins.int
+    fault_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        fault_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault_id", b"fault_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealFaultRequest: _TypeAlias = HealFaultRequest  # noqa: Y015
+
+@_typing.final
+class HealFaultResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def link(self) -> Global___LinkReport: ...
+    def __init__(
+        self,
+        *,
+        link: Global___LinkReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["link", b"link"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealFaultResponse: _TypeAlias = HealFaultResponse  # noqa: Y015
 
 @_typing.final
 class DownRequest(_message.Message):
@@ -641,7 +770,8 @@ class TestbedEvent(_message.Message):
     LINK_ID_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Constant name: "process.starting", "process.healthy", "process.unhealthy", "process.paused", "process.exited",
-    "process.stopped", "process.failed", "link.set", "link.reset", "testbed.healthy", "testbed.down", "zygote.restarted".
+    "process.stopped", "process.failed", "link.set", "link.reset", "link.fault.begun", "link.fault.healed",
+    "testbed.healthy", "testbed.down", "zygote.restarted".
     """
     wall: _builtins.str
     """ISO 8601, UTC."""

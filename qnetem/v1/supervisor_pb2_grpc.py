@@ -64,6 +64,16 @@ class SupervisorServiceStub(object):
                 request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkResponse.FromString,
                 _registered_method=True)
+        self.HoldFault = channel.unary_stream(
+                '/qnetem.v1.SupervisorService/HoldFault',
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.HoldFaultRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.HoldFaultResponse.FromString,
+                _registered_method=True)
+        self.HealFault = channel.unary_unary(
+                '/qnetem.v1.SupervisorService/HealFault',
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.HealFaultRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.HealFaultResponse.FromString,
+                _registered_method=True)
         self.Down = channel.unary_unary(
                 '/qnetem.v1.SupervisorService/Down',
                 request_serializer=qnetem_dot_v1_dot_supervisor__pb2.DownRequest.SerializeToString,
@@ -122,6 +132,21 @@ class SupervisorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HoldFault(self, request, context):
+        """A fault of a link: in force while the stream is open, over the operator's settings and the faults that began before
+        it. It heals however the stream ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HealFault(self, request, context):
+        """Ends a fault before its stream does; answered when the channels have been told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Down(self, request, context):
         """Takes everything down; the supervisor ends after it answered.
         """
@@ -175,6 +200,16 @@ def add_SupervisorServiceServicer_to_server(servicer, server):
                     servicer.GetLink,
                     request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkResponse.SerializeToString,
+            ),
+            'HoldFault': grpc.unary_stream_rpc_method_handler(
+                    servicer.HoldFault,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.HoldFaultRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.HoldFaultResponse.SerializeToString,
+            ),
+            'HealFault': grpc.unary_unary_rpc_method_handler(
+                    servicer.HealFault,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.HealFaultRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.HealFaultResponse.SerializeToString,
             ),
             'Down': grpc.unary_unary_rpc_method_handler(
                     servicer.Down,
@@ -354,6 +389,60 @@ class SupervisorService(object):
             '/qnetem.v1.SupervisorService/GetLink',
             qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkRequest.SerializeToString,
             qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceGetLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldFault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/qnetem.v1.SupervisorService/HoldFault',
+            qnetem_dot_v1_dot_supervisor__pb2.HoldFaultRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.HoldFaultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HealFault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.SupervisorService/HealFault',
+            qnetem_dot_v1_dot_supervisor__pb2.HealFaultRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.HealFaultResponse.FromString,
             options,
             channel_credentials,
             insecure,

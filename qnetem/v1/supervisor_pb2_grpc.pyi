@@ -41,6 +41,12 @@ class SupervisorServiceStub:
     SetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceSetLinkRequest, _supervisor_pb2.SupervisorServiceSetLinkResponse]
     ResetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceResetLinkRequest, _supervisor_pb2.SupervisorServiceResetLinkResponse]
     GetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceGetLinkRequest, _supervisor_pb2.SupervisorServiceGetLinkResponse]
+    HoldFault: _grpc.UnaryStreamMultiCallable[_supervisor_pb2.HoldFaultRequest, _supervisor_pb2.HoldFaultResponse]
+    """A fault of a link: in force while the stream is open, over the operator's settings and the faults that began before
+    it. It heals however the stream ends.
+    """
+    HealFault: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.HealFaultRequest, _supervisor_pb2.HealFaultResponse]
+    """Ends a fault before its stream does; answered when the channels have been told."""
     Down: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.DownRequest, _supervisor_pb2.DownResponse]
     """Takes everything down; the supervisor ends after it answered."""
     Hold: _grpc.UnaryStreamMultiCallable[_supervisor_pb2.HoldRequest, _supervisor_pb2.HoldResponse]
@@ -59,6 +65,12 @@ class SupervisorServiceAsyncStub(SupervisorServiceStub):
     SetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceSetLinkRequest, _supervisor_pb2.SupervisorServiceSetLinkResponse]  # type: ignore[assignment]
     ResetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceResetLinkRequest, _supervisor_pb2.SupervisorServiceResetLinkResponse]  # type: ignore[assignment]
     GetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceGetLinkRequest, _supervisor_pb2.SupervisorServiceGetLinkResponse]  # type: ignore[assignment]
+    HoldFault: _aio.UnaryStreamMultiCallable[_supervisor_pb2.HoldFaultRequest, _supervisor_pb2.HoldFaultResponse]  # type: ignore[assignment]
+    """A fault of a link: in force while the stream is open, over the operator's settings and the faults that began before
+    it. It heals however the stream ends.
+    """
+    HealFault: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.HealFaultRequest, _supervisor_pb2.HealFaultResponse]  # type: ignore[assignment]
+    """Ends a fault before its stream does; answered when the channels have been told."""
     Down: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.DownRequest, _supervisor_pb2.DownResponse]  # type: ignore[assignment]
     """Takes everything down; the supervisor ends after it answered."""
     Hold: _aio.UnaryStreamMultiCallable[_supervisor_pb2.HoldRequest, _supervisor_pb2.HoldResponse]  # type: ignore[assignment]
@@ -110,6 +122,24 @@ class SupervisorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _supervisor_pb2.SupervisorServiceGetLinkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_supervisor_pb2.SupervisorServiceGetLinkResponse, _abc.Awaitable[_supervisor_pb2.SupervisorServiceGetLinkResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def HoldFault(
+        self,
+        request: _supervisor_pb2.HoldFaultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_supervisor_pb2.HoldFaultResponse], _abc.AsyncIterator[_supervisor_pb2.HoldFaultResponse]]:
+        """A fault of a link: in force while the stream is open, over the operator's settings and the faults that began before
+        it. It heals however the stream ends.
+        """
+
+    @_abc_1.abstractmethod
+    def HealFault(
+        self,
+        request: _supervisor_pb2.HealFaultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_supervisor_pb2.HealFaultResponse, _abc.Awaitable[_supervisor_pb2.HealFaultResponse]]:
+        """Ends a fault before its stream does; answered when the channels have been told."""
 
     @_abc_1.abstractmethod
     def Down(

@@ -1,7 +1,8 @@
-"""qnetem.testbed.supervisor.links: what the operator wants of the links, brought into force and kept there. Edge."""
+"""qnetem.testbed.supervisor.links: settings and faults of the links, brought into force and kept there. Edge."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from google.protobuf import json_format
@@ -11,6 +12,7 @@ from qnetem.runtime.log import get_logger
 from qnetem.runtime.process import load_config
 from qnetem.testbed import desired as wishes
 from qnetem.testbed.desired import PLANES, Desired, Plane, Settings
+from qnetem.testbed.overlay import checked_fault, difference, overlaid, planes_of
 from qnetem.testbed.plan import LinkPlan, ProcessPlan, TestbedPlan
 from qnetem.testbed.state import State, write_quickly
 from qnetem.testbed.supervisor.reach import ChannelState, Reach
@@ -27,7 +29,10 @@ _PLANE_OF: Final[Mapping[int, Plane]] = {
 
 
 class Links:
-    """Stores settings durably, then sends them to the channels; what did not arrive is sent again."""
+    """Stores settings durably, then sends what is in force to the channels; what did not arrive is sent again.
+
+    In force are the operator's settings and, over them, faults, which last no longer than whoever holds them.
+    """
 
     def __init__(self, plan: TestbedPlan, state: State, reach: Reach, is_serving: Callable[[str], bool]) -> None:
         """Start with the settings that are stored; the configurations of the channels hold them already.
@@ -42,7 +47,11 @@ class Links:
         self._state = state
         self._reach = reach
         self._is_serving = is_serving
-        self._desired = state.desired()
+        self._desired = self._in_force = state.desired()
+        # by fault id, the oldest first; replaced, never changed in place
+        self._faults: dict[str, supervisor_pb2.LinkFault] = {}
+        self._fault_numbers = itertools.count(1)
+        self._planned_loss_db: dict[str, float] = {}
         self._changing = asyncio.Lock()
         self._poked = asyncio.Event()
         # by channel process: what its configuration says, and what it was told last, None when that is not known
@@ -60,7 +69,7 @@ class Links:
         """
         if plan.name not in self._written:
             return
-        wanted = self._desired.only(plan.links)
+        wanted = self._in_force.only(plan.links)
         if self._written[plan.name] != wanted:
             path = self._state.layout.config(plan.name)
             config = load_config(path)
@@ -89,16 +98,15 @@ class Links:
 
     async def _catch_up(self, plan: ProcessPlan) -> bool:
         """Tell a channel the settings that differ from what it was told; False: that has to be tried again."""
-        told, wanted, plane = self._told[plan.name], self._desired.only(plan.links), _PLANE_OF[plan.kind]
+        told, wanted, plane = self._told[plan.name], self._in_force.only(plan.links), _PLANE_OF[plan.kind]
         if told == wanted or not self._is_serving(plan.name):
             return True  # one that does not serve pokes when it comes back
         try:
             for link_id in plan.links:
                 settings = wanted.of(plane, link_id)
-                if told is None or told.of(plane, link_id) != settings:
+                if told is None:
                     await self._reach.reset(plane, plan.name, link_id, ())
-                    if settings.ListFields():
-                        await self._reach.set(plane, plan.name, link_id, settings)
+                await self._tell(plane, plan.name, link_id, None if told is None else told.of(plane, link_id), settings)
         except QnetemError as error:
             _log.warning("testbed.links.not_told", channel=plan.name, detail=str(error))
             return False
@@ -125,9 +133,7 @@ class Links:
             new = self._desired
             for plane, change in settings.items():
                 new = new.but(plane, link_id, wishes.merged(new.of(plane, link_id), wishes.checked(change)))
-            return await self._change(
-                link, new, settings, lambda plane, channel: self._reach.set(plane, channel, link_id, settings[plane])
-            )
+            return await self._change(link, new, self._faults, tuple(settings))
 
     async def reset(self, link_id: str, fields: Mapping[Plane, Sequence[str]]) -> supervisor_pb2.LinkReport:
         """Take settings of a link back: those that are named on each plane, all of a plane where none is named.
@@ -142,9 +148,52 @@ class Links:
             new = self._desired
             for plane, names in fields.items():
                 new = new.but(plane, link_id, wishes.without(new.of(plane, link_id), names))
-            return await self._change(
-                link, new, fields, lambda plane, channel: self._reach.reset(plane, channel, link_id, fields[plane])
-            )
+            return await self._change(link, new, self._faults, tuple(fields))
+
+    async def begin(self, fault: supervisor_pb2.LinkFault) -> tuple[str, supervisor_pb2.LinkReport]:
+        """Begin a fault; return its id. It lasts until `heal` or `drop`.
+
+        Raises:
+            NotFoundError: There is no such link.
+            BadInputError: It does nothing, or a value cannot be; nothing has changed then.
+        """
+        link = self._link(fault.link_id)
+        begun = supervisor_pb2.LinkFault()
+        begun.CopyFrom(checked_fault(fault))
+        begun.fault_id = f"{link.id}/{next(self._fault_numbers)}"
+        async with self._changing:
+            if begun.added_loss_db and link.id not in self._planned_loss_db:
+                config = load_config(self._state.layout.config(link.quantum_channel)).quantum_channel
+                self._planned_loss_db |= {one.link_id: one.planned.extra_loss_db for one in config.links}
+            faults = {**self._faults, begun.fault_id: begun}
+            try:
+                report = await self._change(link, self._desired, faults, planes_of(begun))
+            except BaseException:  # its holder may have gone meanwhile
+                self.drop(begun.fault_id)
+                raise
+        return begun.fault_id, report
+
+    async def heal(self, fault_id: str) -> supervisor_pb2.LinkReport:
+        """End a fault; what remains holds when this returns.
+
+        Raises:
+            NotFoundError: It is not in force.
+        """
+        async with self._changing:
+            fault = self._faults.get(fault_id)
+            if fault is None:
+                raise NotFoundError(f"no fault {fault_id} is in force")
+            faults = {other: one for other, one in self._faults.items() if other != fault_id}
+            return await self._change(self._link(fault.link_id), self._desired, faults, planes_of(fault))
+
+    def drop(self, fault_id: str) -> bool:
+        """End a fault whose holder has gone, soon; return whether it was in force."""
+        if fault_id not in self._faults:
+            return False
+        self._faults = {other: one for other, one in self._faults.items() if other != fault_id}
+        self._in_force = overlaid(self._desired, self._faults.values(), self._planned_loss_db)
+        self._poked.set()
+        return True
 
     async def get(self, link_id: str) -> supervisor_pb2.LinkReport:
         """Return what is in force on a link and what is wanted.
@@ -158,34 +207,62 @@ class Links:
     async def _change(
         self,
         link: LinkPlan,
-        new: Desired,
-        planes: Mapping[Plane, object],
-        tell: Callable[[Plane, str], Awaitable[ChannelState]],
+        desired: Desired,
+        faults: dict[str, supervisor_pb2.LinkFault],
+        planes: Sequence[Plane],
     ) -> supervisor_pb2.LinkReport:
-        """Store `new`, then tell the channels of `planes`; what a channel refuses is taken back."""
-        old = self._desired
-        self._state.write_desired(new)
-        self._desired = new
+        """Store what is wanted, then tell the channels of `planes`; what a channel refuses is taken back."""
+        in_force = overlaid(desired, faults.values(), self._planned_loss_db)
+        old = self._desired, self._faults
+        if desired != self._desired:
+            self._state.write_desired(desired)
+        self._desired, self._faults, self._in_force = desired, faults, in_force
         states: dict[Plane, ChannelState] = {}
         try:
             for plane in planes:
-                channel = _channel(link, plane)
-                if self._is_serving(channel):
-                    states[plane] = await tell(plane, channel)
-                    if (told := self._told[channel]) is not None:
-                        self._told[channel] = told.but(plane, link.id, new.of(plane, link.id))
+                channel, told = _channel(link, plane), self._told[_channel(link, plane)]
+                if not self._is_serving(channel):
+                    continue
+                known = None if told is None else told.of(plane, link.id)
+                wanted = in_force.of(plane, link.id)
+                state = await self._tell(plane, channel, link.id, known, wanted)
+                if state is not None:
+                    states[plane] = state
+                if told is not None:
+                    self._told[channel] = told.but(plane, link.id, wanted)
         except BadInputError:
-            self._state.write_desired(old)
-            self._desired = old
+            if desired != old[0]:
+                self._state.write_desired(old[0])
+            # meanwhile a fault may have been dropped
+            self._desired = old[0]
+            self._faults = {fault_id: one for fault_id, one in old[1].items() if fault_id in self._faults}
+            self._in_force = overlaid(self._desired, self._faults.values(), self._planned_loss_db)
             raise
-        except QnetemError as error:
+        except BaseException as error:
             # whether it arrived is not known: `run` tells it again, and the report is without it
-            _log.warning("testbed.links.not_told", link_id=link.id, detail=str(error))
             for plane in planes:
                 self._told[_channel(link, plane)] = None
+            if not isinstance(error, QnetemError):
+                raise
+            _log.warning("testbed.links.not_told", link_id=link.id, detail=str(error))
         finally:
             self._poked.set()
         return await self._report(link, states)
+
+    async def _tell(
+        self, plane: Plane, channel: str, link_id: str, told: Settings | None, wanted: Settings
+    ) -> ChannelState | None:
+        """Tell a channel what differs from what it was told last (None: not known); return the state it is in then.
+
+        What it may refuse comes first, so that nothing has changed when it does.
+        """
+        made, taken_back = difference(type(wanted)() if told is None else told, wanted)
+        state = None
+        if made.ListFields():
+            state = await self._reach.set(plane, channel, link_id, made)
+        if taken_back:
+            state = await self._reach.reset(plane, channel, link_id, taken_back)
+        return state
 
     async def _report(self, link: LinkPlan, states: Mapping[Plane, ChannelState]) -> supervisor_pb2.LinkReport:
         """Return a report; planes that are not in `states` are asked for, and absent when they do not answer."""
@@ -203,6 +280,7 @@ class Links:
             settings = self._desired.of(plane, link.id)
             if settings.ListFields():
                 getattr(report, f"desired_{plane}").CopyFrom(settings)
+        report.faults.extend(fault for fault in self._faults.values() if fault.link_id == link.id)
         return report
 
 

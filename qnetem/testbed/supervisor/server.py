@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from qnetem.testbed.desired import Plane, Settings
+from qnetem.testbed.overlay import planes_of
 from qnetem.testbed.supervisor.children import Children
 from qnetem.testbed.supervisor.events import Events
 from qnetem.testbed.supervisor.links import Links
@@ -102,6 +103,31 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
     ) -> supervisor_pb2.SupervisorServiceGetLinkResponse:
         """Return what is in force on a link and what is wanted."""
         return supervisor_pb2.SupervisorServiceGetLinkResponse(link=await self._links.get(request.link_id))
+
+    async def HoldFault(
+        self, request: supervisor_pb2.HoldFaultRequest, context: Any
+    ) -> AsyncIterator[supervisor_pb2.HoldFaultResponse]:
+        """Begin a fault; however the call ends, the fault ends."""
+        fault_id, report = await self._links.begin(request.fault)
+        # a callback and not `finally`: the call can end while nobody runs this
+        context.add_done_callback(lambda _: self._drop(fault_id, request.fault.link_id))
+        changes = (getattr(request.fault, plane) for plane in planes_of(request.fault) if request.fault.HasField(plane))
+        fields = {**_written(changes), "added_loss_db": request.fault.added_loss_db}
+        self._events.tell("link.fault.begun", link_id=request.fault.link_id, fault_id=fault_id, **fields)
+        yield supervisor_pb2.HoldFaultResponse(fault_id=fault_id, link=report)
+        await self._is_down.wait()
+
+    def _drop(self, fault_id: str, link_id: str) -> None:
+        if self._links.drop(fault_id):
+            self._events.tell("link.fault.healed", link_id=link_id, fault_id=fault_id)
+
+    async def HealFault(
+        self, request: supervisor_pb2.HealFaultRequest, context: Any
+    ) -> supervisor_pb2.HealFaultResponse:
+        """End a fault."""
+        report = await self._links.heal(request.fault_id)
+        self._events.tell("link.fault.healed", link_id=report.link_id, fault_id=request.fault_id)
+        return supervisor_pb2.HealFaultResponse(link=report)
 
     async def Down(self, request: supervisor_pb2.DownRequest, context: Any) -> supervisor_pb2.DownResponse:
         """Take everything down; answered when all processes have ended."""

@@ -17,7 +17,7 @@ from qnetem.testbed.state import State
 from qnetem.testbed.supervisor.links import Links
 from qnetem.testbed.supervisor.reach import ChannelState, Reach
 from qnetem.topology import Topology
-from qnetem.v1 import process_pb2
+from qnetem.v1 import process_pb2, supervisor_pb2
 from qnetem.v1.classical_channel_pb2 import ClassicalPathState
 from qnetem.v1.parameters_pb2 import ClassicalSettings, LinkSettings
 from qnetem.v1.quantum_channel_pb2 import QuantumLinkState
@@ -176,3 +176,100 @@ async def test_a_channel_that_starts_again_finds_the_settings_in_its_configurati
     written = json_format.Parse(path.read_text(), process_pb2.ProcessConfig())
     assert written.quantum_channel.links[0].settings == LOSS
     bench.links.prepare(bench.plan.processes["n0"])  # a node has none
+
+
+def fault(**fields: Any) -> supervisor_pb2.LinkFault:
+    """A fault of the link n0-n1."""
+    return supervisor_pb2.LinkFault(link_id="n0-n1", **fields)
+
+
+def in_force(bench: Bench) -> LinkSettings:
+    return bench.channels.in_force.quantum.get("n0-n1", LinkSettings())
+
+
+@pytest.fixture
+def planned_bench(bench: Bench) -> Bench:
+    """Links whose channel has a configuration: the topology gives the link a loss of 1 dB."""
+    path = bench.state.layout.config("qc-n0-n1")
+    path.parent.mkdir(parents=True)
+    config = process_pb2.ProcessConfig(testbed="ring", name="qc-n0-n1", state_dir="/s")
+    config.quantum_channel.links.add(link_id="n0-n1").planned.extra_loss_db = 1
+    path.write_text(json_format.MessageToJson(config))
+    return bench
+
+
+async def test_faults_lie_over_settings_and_are_not_stored(planned_bench: Bench) -> None:
+    bench, links = planned_bench, planned_bench.links
+    first, report = await links.begin(fault(added_loss_db=6))
+    assert report.quantum.settings == LinkSettings(extra_loss_db=7)
+    assert [one.fault_id for one in report.faults] == [first]
+    second, _ = await links.begin(fault(quantum=LinkSettings(length_km=40)))
+    report = await links.set("n0-n1", {"quantum": LinkSettings(extra_loss_db=3, length_km=30)})
+    assert in_force(bench) == LinkSettings(extra_loss_db=9, length_km=40)
+    assert report.desired_quantum == LinkSettings(extra_loss_db=3, length_km=30)
+    await links.heal(first)
+    assert in_force(bench) == LinkSettings(extra_loss_db=3, length_km=40)
+    await links.reset("n0-n1", {"quantum": ["length_km"]})
+    assert in_force(bench) == LinkSettings(extra_loss_db=3, length_km=40)
+    report = await links.heal(second)
+    assert in_force(bench) == bench.state.desired().quantum["n0-n1"] == LinkSettings(extra_loss_db=3)
+    assert not report.faults
+    with pytest.raises(NotFoundError, match="no fault n0-n1/2 is in force"):
+        await links.heal(second)
+
+
+async def test_a_fault_whose_holder_has_gone_comes_off_soon(bench: Bench) -> None:
+    fault_id, _ = await bench.links.begin(fault(classical=ClassicalSettings(is_up=False)))
+    assert bench.channels.in_force.classical
+    async with catching_up(bench):
+        assert bench.links.drop(fault_id)
+        await bench.until_in_force(Desired())
+    assert not bench.links.drop(fault_id)
+
+
+async def test_a_fault_that_a_channel_refuses_has_not_begun(bench: Bench) -> None:
+    bench.channels.raises = BadInputError("no")
+    with pytest.raises(BadInputError, match="no"):
+        await bench.links.begin(fault(quantum=LOSS))
+    bench.channels.raises = None
+    assert not (await bench.links.get("n0-n1")).faults
+
+
+async def test_a_fault_whose_holder_goes_while_it_begins_comes_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_told = asyncio.Event()
+    told = bench.channels.set
+
+    async def hang(*arguments: Any) -> ChannelState:
+        state = await told(*arguments)
+        is_told.set()
+        await asyncio.Event().wait()
+        return state
+
+    monkeypatch.setattr(bench.channels, "set", hang)
+    beginning = asyncio.create_task(bench.links.begin(fault(quantum=LOSS)))
+    await is_told.wait()
+    assert in_force(bench) == LOSS
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    monkeypatch.undo()
+    async with catching_up(bench):
+        await bench.until_in_force(Desired())
+
+
+async def test_a_channel_that_starts_again_under_a_fault_finds_it_in_its_configuration(planned_bench: Bench) -> None:
+    plan = planned_bench.plan.processes["qc-n0-n1"]
+    path = planned_bench.state.layout.config(plan.name)
+
+    def written() -> LinkSettings:
+        config = json_format.Parse(path.read_text(), process_pb2.ProcessConfig())
+        return config.quantum_channel.links[0].settings
+
+    fault_id, _ = await planned_bench.links.begin(fault(quantum=LOSS))
+    planned_bench.links.prepare(plan)
+    assert written() == LOSS
+    await planned_bench.links.heal(fault_id)
+    planned_bench.links.prepare(plan)
+    assert written() == LinkSettings()
