@@ -71,6 +71,8 @@ Global___TransmitHello: _TypeAlias = TransmitHello  # noqa: Y015
 
 @_typing.final
 class Train(_message.Message):
+    """Trains of a stream ascend in blocks and do not overlap in time."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TRAIN_ID_FIELD_NUMBER: _builtins.int
@@ -81,9 +83,10 @@ class Train(_message.Message):
     """Equals first_block: blocks are never used twice, so neither are train ids."""
     first_block: _builtins.int
     block_count: _builtins.int
+    """1 .. 65536"""
     @_builtins.property
     def start(self) -> _parameters_pb2.EmulatedTime:
-        """Emission of the first pulse."""
+        """Emission of the first pulse; no more than 60 wall seconds ahead."""
 
     def __init__(
         self,
@@ -236,7 +239,9 @@ Global___ReceiveReady: _TypeAlias = ReceiveReady  # noqa: Y015
 
 @_typing.final
 class Clicks(_message.Message):
-    """What the detectors registered in a stretch of whole blocks of one train, in order."""
+    """What the detectors registered in a stretch of whole blocks of one train, in order: slots ascend over the train, none
+    occurs twice. A link that is down delivers stretches without clicks.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

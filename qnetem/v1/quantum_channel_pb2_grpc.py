@@ -52,14 +52,18 @@ class QuantumChannelServiceServicer(object):
     """
 
     def Transmit(self, request_iterator, context):
-        """The transmitter of a link; one at a time, a newer one ends the older.
+        """The transmitter of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. A
+        train that cannot be taken ends the stream with INVALID_ARGUMENT, reason BAD_TRAIN; the trains before it that are
+        not done yet are lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Receive(self, request, context):
-        """The receiver of a link; one at a time, a newer one ends the older.
+        """The receiver of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. It is
+        given whole trains: every one whose first pulse is emitted after ReceiveReady. A receiver that does not read holds
+        its link up, which lags then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,9 +39,15 @@ class QuantumChannelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QuantumChannelServiceAsyncStub: ...
     Transmit: _grpc.StreamStreamMultiCallable[_quantum_channel_pb2.TransmitRequest, _quantum_channel_pb2.TransmitResponse]
-    """The transmitter of a link; one at a time, a newer one ends the older."""
+    """The transmitter of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. A
+    train that cannot be taken ends the stream with INVALID_ARGUMENT, reason BAD_TRAIN; the trains before it that are
+    not done yet are lost.
+    """
     Receive: _grpc.UnaryStreamMultiCallable[_quantum_channel_pb2.ReceiveRequest, _quantum_channel_pb2.ReceiveResponse]
-    """The receiver of a link; one at a time, a newer one ends the older."""
+    """The receiver of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. It is
+    given whole trains: every one whose first pulse is emitted after ReceiveReady. A receiver that does not read holds
+    its link up, which lags then.
+    """
 
 @_typing.type_check_only
 class QuantumChannelServiceAsyncStub(QuantumChannelServiceStub):
@@ -49,9 +55,15 @@ class QuantumChannelServiceAsyncStub(QuantumChannelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Transmit: _aio.StreamStreamMultiCallable[_quantum_channel_pb2.TransmitRequest, _quantum_channel_pb2.TransmitResponse]  # type: ignore[assignment]
-    """The transmitter of a link; one at a time, a newer one ends the older."""
+    """The transmitter of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. A
+    train that cannot be taken ends the stream with INVALID_ARGUMENT, reason BAD_TRAIN; the trains before it that are
+    not done yet are lost.
+    """
     Receive: _aio.UnaryStreamMultiCallable[_quantum_channel_pb2.ReceiveRequest, _quantum_channel_pb2.ReceiveResponse]  # type: ignore[assignment]
-    """The receiver of a link; one at a time, a newer one ends the older."""
+    """The receiver of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. It is
+    given whole trains: every one whose first pulse is emitted after ReceiveReady. A receiver that does not read holds
+    its link up, which lags then.
+    """
 
 class QuantumChannelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Peer listener: the two ends of each link."""
@@ -62,7 +74,10 @@ class QuantumChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_quantum_channel_pb2.TransmitRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_quantum_channel_pb2.TransmitResponse], _abc.AsyncIterator[_quantum_channel_pb2.TransmitResponse]]:
-        """The transmitter of a link; one at a time, a newer one ends the older."""
+        """The transmitter of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. A
+        train that cannot be taken ends the stream with INVALID_ARGUMENT, reason BAD_TRAIN; the trains before it that are
+        not done yet are lost.
+        """
 
     @_abc_1.abstractmethod
     def Receive(
@@ -70,7 +85,10 @@ class QuantumChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quantum_channel_pb2.ReceiveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_quantum_channel_pb2.ReceiveResponse], _abc.AsyncIterator[_quantum_channel_pb2.ReceiveResponse]]:
-        """The receiver of a link; one at a time, a newer one ends the older."""
+        """The receiver of a link; one at a time, a newer one ends the older with FAILED_PRECONDITION, reason REPLACED. It is
+        given whole trains: every one whose first pulse is emitted after ReceiveReady. A receiver that does not read holds
+        its link up, which lags then.
+        """
 
 def add_QuantumChannelServiceServicer_to_server(servicer: QuantumChannelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
