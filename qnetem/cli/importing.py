@@ -42,12 +42,12 @@ def import_network(
     """Make a topology of a real network, and tell each thing that was decided."""
     from qnetem import topology
     from qnetem.runtime.errors import BadInputError
-    from qnetem.topology.importing import Settings, converted, read, testbed_name
+    from qnetem.topology.importing import Settings, converted, default_name, read
     from qnetem.topology.importing.settings import DEFAULT_LENGTH, MAX_SPAN, ROUTE_FACTOR
 
     try:
         settings = Settings(
-            name=name if name is not None else testbed_name(file.name),
+            name=name if name is not None else default_name(file.name),
             profile=profile,
             max_span_m=int(_value("--max-span", MAX_SPAN, max_span)),
             default_length_m=None
@@ -69,8 +69,8 @@ def import_network(
         say(decision.text)
     listed = ", ".join(f"{count} {kind}" for kind, count in made.decided().items())
     say(
-        f"{file}: {len(network.sites)} nodes and {len(network.edges)} links became {made.node_count} and "
-        f"{made.link_count}; {made.relay_count} relays cut these into {made.span_count} (decided: {listed})"
+        f"{file}: nodes {made.node_count} of {len(network.sites)}, links {made.link_count} of {len(network.edges)}, "
+        f"relays {made.relay_count}, spans {made.span_count} (decided: {listed})"
     )
     node_count = made.node_count + made.relay_count
     print(

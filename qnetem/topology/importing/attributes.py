@@ -10,7 +10,7 @@ from typing import Any, Final
 from qnetem.topology.importing.network import Place, Site
 from qnetem.topology.words import shown
 
-__all__ = ["site", "text_of"]
+__all__ = ["printable", "site", "text_of"]
 
 _LATITUDE: Final = ("latitude", "lat")
 _LONGITUDE: Final = ("longitude", "lon", "lng", "long")
@@ -41,8 +41,13 @@ def text_of(value: Any) -> str:
     """Return a value as one printable line of bounded length; empty for what is no text and no number."""
     if not isinstance(value, str | int | float):
         return ""
-    text = " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
+    text = printable(str(value))
     return text if len(text) <= _LONGEST_CHARS else text[: _LONGEST_CHARS - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """Return a text on one line: white space and what no terminal shows become single spaces."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _first(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -8,7 +8,7 @@ from typing import Final
 
 from qnetem.topology.importing.network import Decision, Site
 
-__all__ = ["NAME_CHARS", "node_names", "slug", "testbed_name", "unique"]
+__all__ = ["NAME_CHARS", "default_name", "node_names", "slug", "unique"]
 
 # Two names, a hyphen and a span's number fit in a link's id of 60 characters.
 NAME_CHARS: Final = 24
@@ -56,7 +56,7 @@ def node_names(sites: Iterable[Site]) -> tuple[dict[str, str], list[Decision]]:
     return {site.key: names[site.key] for site in sites}, decisions
 
 
-def testbed_name(file: str) -> str:
+def default_name(file: str) -> str:
     """Return the name of a testbed that is made from a file, by the file's name alone."""
     return slug(PurePath(file).stem) or "network"
 

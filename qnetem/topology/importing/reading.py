@@ -78,7 +78,9 @@ def _gml(text: str, source: str) -> Any:
 
     # Files of the Topology Zoo have doubled edges and do not say so; saying it twice does no harm. Labels need not be
     # unique: nodes go by their ids.
-    return parse_gml(_GML_GRAPH.sub("graph [ multigraph 1 ", text, count=1).split("\n"), label="id")
+    text = _GML_GRAPH.sub("graph [ multigraph 1 ", text.removesuffix("\n"), count=1)
+    # Inside a text of several lines the parser stumbles over an empty one, and over \r.
+    return parse_gml([line.rstrip() or " " for line in text.split("\n")], label="id")
 
 
 def _graphml(text: str, source: str) -> Any:

@@ -6,7 +6,8 @@ from pathlib import PurePath
 from textwrap import wrap
 from typing import Any, Final
 
-from qnetem.topology.importing.naming import testbed_name
+from qnetem.topology.importing.attributes import printable
+from qnetem.topology.importing.naming import default_name
 from qnetem.topology.importing.network import Network
 from qnetem.topology.importing.settings import Settings
 from qnetem.topology.importing.spans import Span, length_text
@@ -41,7 +42,7 @@ def command(file: str, out: str, settings: Settings) -> str:
     """Return the command line that makes a file again, without the folders."""
     words = ["qnetem import", _word(PurePath(file).name), "-o", _word(PurePath(out).name)]
     default = Settings(name=settings.name)
-    if settings.name != testbed_name(file):
+    if settings.name != default_name(file):
         words += ["--name", settings.name]
     if settings.profile != default.profile:
         words += ["--profile", settings.profile]
@@ -69,12 +70,17 @@ def file_text(network: Network, content: Content, settings: Settings, made_by: s
             "saes": {sae: {"node": node} for sae, node in content.saes.items()},
         }
     )
-    lines = [f"# {line}" for comment in _comments(network, content, made_by) for line in wrap(comment, _COMMENT_CHARS)]
+    lines = [
+        f"# {line}"
+        for comment in _comments(network, content)
+        for line in wrap(printable(comment), _COMMENT_CHARS, break_long_words=False, break_on_hyphens=False)
+    ]
+    lines.append(f"# Made by: {made_by}")
     lines += [*to_yaml(head).splitlines(), "", "topology:"]
     lines += ["  defaults:", f"    profile: {settings.profile}", "  nodes:"]
     for name, comment in content.nodes.items():
         kind = {"kind": "trusted-relay"} if name in content.relays else {}
-        lines.append(f"    {to_yaml({name: kind}).rstrip()}" + (f"  # {comment}" if comment else ""))
+        lines.append(f"    {to_yaml({name: kind}).rstrip()}" + (f"  # {printable(comment)}" if comment else ""))
     lines += [f"  {line}" for line in body.splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -84,7 +90,7 @@ def _link(span: Span) -> dict[str, Any]:
     return {"endpoints": list(span.ends)} | name | {"quantum": {"length": length_text(span.length_m)}}
 
 
-def _comments(network: Network, content: Content, made_by: str) -> list[str]:
+def _comments(network: Network, content: Content) -> list[str]:
     file = PurePath(network.source).name
     lines = [f"{network.title or file}: {content.counts}."]
     if network.creator == _ZOO:
@@ -97,8 +103,7 @@ def _comments(network: Network, content: Content, made_by: str) -> list[str]:
         lines.append(f"Derived from {file}{credit}; what its licence asks for holds here too.")
     if network.origin:
         lines.append(f"Drawn after {network.origin}")
-    lines += [f"Changed: {content.changes}.", f"Made by: {made_by}"]
-    return lines
+    return [*lines, f"Changed: {content.changes}."]
 
 
 def _word(text: str) -> str:
