@@ -36,18 +36,18 @@ async def test_a_recorded_change_makes_the_same_clicks_again(
         alice.transmit(LINK) as transmitter,
     ):
         start_ps = lab.clock.now_ps() + 10 * MS_PS
-        await transmitter.send(0, 320, start_ps)
+        await transmitter.send(0, 960, start_ps)
         stretches = [await anext(aiter(receiver))]
         states = [await operator.set_link(LINK, parameters_pb2.LinkSettings(extra_loss_db=6))]
         async for clicks in receiver:
             stretches.append(clicks)
-            if len(stretches) == 10:
+            if len(stretches) == 8:
                 states.append(await operator.reset_link(LINK, ["extra_loss_db"]))
             if clicks.is_last:
                 break
 
     settings: list[dict[str, float]] = [{}, {"extra_loss_db": 6.0}, {}]
-    borders = [0, *(state.effective_from_block for state in states), 320]
+    borders = [0, *(state.effective_from_block for state in states), 960]
     assert borders == sorted(set(borders))
     for state, border in zip(states, borders[1:], strict=False):
         assert from_time(state.effective_since) == start_ps + border * BLOCK_PS

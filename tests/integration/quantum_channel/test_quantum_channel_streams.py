@@ -127,15 +127,15 @@ async def test_a_receiver_that_leaves_misses_the_rest_and_one_that_comes_waits_f
     ):
         async with bob.receive(LINK) as receiver:
             start_ps = lab.clock.now_ps()
-            await transmitter.send(0, 200, start_ps)
-            await transmitter.send(200, 2, start_ps + 200 * BLOCK_PS)
+            await transmitter.send(0, 1000, start_ps)
+            await transmitter.send(1000, 2, start_ps + 1000 * BLOCK_PS)
             await anext(aiter(receiver))
         async with bob.receive(LINK) as receiver:
-            assert (await anext(aiter(receiver))).train_id == 200
+            assert (await anext(aiter(receiver))).train_id == 1000
         dones = transmitter.done()
         assert [(d.train_id, d.is_delivered) for d in (await anext(dones), await anext(dones))] == [
             (0, False),
-            (200, True),
+            (1000, True),
         ]
 
 
