@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bench.report import publish, table
 from qnetem.topology.builders import ring
 
@@ -27,7 +29,9 @@ def testbed(topology: dict[str, Any] | Path) -> Iterator["Bench"]:
     """A folder with a topology in it, and nothing running after the block."""
     with tempfile.TemporaryDirectory(prefix="qnetem-bench-") as folder:
         path = Path(folder) / "topology.yaml"
-        path.write_text(topology.read_text() if isinstance(topology, Path) else json.dumps(topology))
+        path.write_text(
+            topology.read_text() if isinstance(topology, Path) else yaml.safe_dump(topology, sort_keys=False)
+        )
         bench = Bench(Path(folder))
         try:
             yield bench
