@@ -1,6 +1,7 @@
 """qnetem.testbed.zygote.preload: what is imported once, before any fork. Edge."""
 
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from collections.abc import Iterable
@@ -23,7 +24,10 @@ _LATE: Final = (
 
 
 def preload(rooms: Iterable[str]) -> None:
-    """Import rooms ("node.service"), what they import late, and the kernels (`*_compiled`) of their packages."""
+    """Import rooms ("node.service"), what they import late, and the kernels (`*_compiled`) of their packages.
+
+    Kernels are run once: see node.warm.
+    """
     for name in _LATE:
         importlib.import_module(name)
     packages = set()
@@ -34,6 +38,8 @@ def preload(rooms: Iterable[str]) -> None:
             packages |= {package, "qnetem.runtime"}
     for package in sorted(packages):
         _import_compiled(sys.modules[package])
+    for package in sorted(packages):
+        _warm_up(package)
 
 
 def _import_compiled(package: ModuleType) -> None:
@@ -42,3 +48,9 @@ def _import_compiled(package: ModuleType) -> None:
             _import_compiled(importlib.import_module(entry.name))
         elif entry.name.endswith("_compiled"):
             importlib.import_module(entry.name)
+
+
+def _warm_up(package: str) -> None:
+    """Let a package run what is compiled once, where it has a module `warm` for that."""
+    if importlib.util.find_spec(f"{package}.warm") is not None:
+        importlib.import_module(f"{package}.warm").warm_up()
