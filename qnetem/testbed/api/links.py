@@ -152,6 +152,7 @@ class LinkHandle:
         return await self._wait(is_there, within, f"{state} ({reason})" if reason else state)
 
     async def _wait(self, holds: Callable[[LinkView], bool], within: str, what: str) -> LinkView:
+        __tracebackhide__ = True
         what = f"link {self.link_id} {what}"
         return await eventually(self._connected(), self.state, holds=holds, within=within, what=what)
 

@@ -350,6 +350,7 @@ class SyncTestbed:
         Raises:
             NotInTimeError: It did not in time.
         """
+        __tracebackhide__ = True
         patience = Patience(what or text_of(condition), within, time.monotonic())
         while True:
             try:
@@ -361,6 +362,10 @@ class SyncTestbed:
             if patience.is_over(time.monotonic()):
                 raise self.run(self.asynchronous.connection().not_in_time(patience))
             time.sleep(EVERY_S)
+
+    def heal(self, within: str = "30s") -> None:
+        """Take back all settings, resume and start every process. Raises NotInTimeError."""
+        self.run(self.asynchronous.heal(within))
 
     def events(self) -> SyncEventStream:
         """Return an iterator over everything that happens from now on."""

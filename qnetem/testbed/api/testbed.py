@@ -14,6 +14,7 @@ from qnetem import topology as topologies
 from qnetem.runtime.errors import ConflictError, NotFoundError
 from qnetem.testbed.api.connection import Connection
 from qnetem.testbed.api.events import EventStream
+from qnetem.testbed.api.healing import heal
 from qnetem.testbed.api.links import LinkHandle
 from qnetem.testbed.api.processes import NodeHandle, ProcessHandle
 from qnetem.testbed.api.saes import SaeHandle
@@ -246,6 +247,7 @@ class Testbed:
             links = await connection.links()
             return {link_id: links[link_id] for link_id in link_ids or links}
 
+        __tracebackhide__ = True
         what = f"{', '.join(link_ids) or 'every link'} in service"
         return await eventually(
             connection,
@@ -269,7 +271,16 @@ class Testbed:
         Raises:
             NotInTimeError: It did not in time: says what was waited for and seen last, and the last log lines.
         """
+        __tracebackhide__ = True
         return await eventually(self.connection(), condition, within=within, what=what)
+
+    async def heal(self, within: str = "30s") -> None:
+        """Take back all settings, resume and start every process; faults heal with their blocks, not here.
+
+        Raises:
+            NotInTimeError: A process does not serve in time.
+        """
+        await heal(self.connection(), within)
 
     def events(self) -> EventStream:
         """Return an iterator over everything that happens from now on; `until` waits for one event."""

@@ -36,6 +36,7 @@ async def eventually(
         NotInTimeError: It did not hold in time.
         BadInputError: `within` is no time.
     """
+    __tracebackhide__ = True  # pytest shows the test, not this
     loop = asyncio.get_running_loop()
     patience = Patience(what or text_of(condition), within, loop.time())
     while True:
