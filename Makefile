@@ -17,6 +17,7 @@ $(STAMP): pyproject.toml
 	@echo "installing into $(VENV) (a minute or two, once) ..."
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@$(BIN)/python -c "from qnetem.testbed.zygote.preload import preload; preload(['node.service', 'quantum_channel.service'])"
 	@touch $(STAMP)
 
 install: $(STAMP) ## set up .venv
