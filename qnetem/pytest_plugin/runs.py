@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,10 +74,13 @@ def refused_as_one_line() -> Iterator[None]:
 
 
 def run_of(source: Source, config: pytest.Config, folders: pytest.TempPathFactory, *, is_kept: bool) -> Run:
-    """Return a testbed that is not up yet, in a new folder below pytest's own (which each worker of xdist has)."""
+    """Return a testbed that is not up yet, in a new folder below pytest's own (each worker of xdist has one).
+
+    One that may be kept lies elsewhere: pytest deletes its folders some runs later.
+    """
     from qnetem.testbed.api.testbed import Testbed
 
-    folder = folders.mktemp("qnetem")
+    folder = Path(tempfile.mkdtemp(prefix="qnetem-")) if is_kept else folders.mktemp("qnetem")
     make: Any = Testbed.from_dict if isinstance(source, Mapping) else Testbed.from_file
     with refused_as_one_line():
         testbed = make(source, folder=folder, seed=config.getoption("--qnetem-seed"), keep=is_kept)
