@@ -16,7 +16,7 @@ __all__ = ["Children"]
 _LOOK_S: Final = 1.0
 # the looker itself was away for longer than this: the host slept, or somebody stopped the supervisor
 _AWAY_S: Final = 3.0
-_Action = supervisor_pb2.ProcessAction
+_LAST: Final[Mapping[int, int]] = {process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL: 1, process_pb2.PROCESS_KIND_BROKER: 2}
 
 
 class Children:
@@ -98,8 +98,9 @@ class Children:
         raise BadInputError("no action is given")
 
     async def start_all(self) -> None:
-        """Start every process."""
-        await _all(child.start() for child in self)
+        """Start every process, what all share last: without it nobody has work that keeps the others from starting."""
+        order = sorted(self, key=lambda child: _LAST.get(child.plan.kind, 0))
+        await _all(child.start() for child in order)
 
     async def stop_all(self) -> None:
         """Stop every process: the nodes first, so that they do not see their channels go."""

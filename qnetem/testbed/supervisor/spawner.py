@@ -4,17 +4,15 @@ import asyncio
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from qnetem.runtime.errors import StartError
 from qnetem.runtime.log import get_logger
 from qnetem.testbed import linux
+from qnetem.testbed.supervisor.zygote_process import ZygoteProcess
 from qnetem.testbed.zygote.forking import ForkRequest
 from qnetem.testbed.zygote.serving import PACKET_BYTES
 
@@ -25,10 +23,6 @@ _log = get_logger("testbed.spawner")
 _BATCH: Final = 8
 _ANSWER_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
-# one thread each: a forked process keeps only the thread that forked
-_ENVIRONMENT: Final = dict.fromkeys(
-    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +46,9 @@ class _ZygoteDiedError(Exception):
 class Spawner:
     """Has processes forked in the order asked for. A zygote that dies is replaced; what it had started lives on."""
 
-    def __init__(self, topology_path: str, rooms: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start the first zygote at once: importing `rooms` takes it about a second.
-
-        Args:
-            topology_path: Shown in process lists.
-            rooms: Modules to import.
-            environment: Added to the zygote's own, and so to that of every process.
-        """
-        self._arguments = (topology_path, *rooms)
-        self._environment = {**os.environ, **environment, **_ENVIRONMENT}
+    def __init__(self, zygote: ZygoteProcess) -> None:
+        """Fork with `zygote`, which may still be importing; in the running loop."""
+        self._zygote = zygote
         self._loop = asyncio.get_running_loop()
         self._asked: deque[_Asked] = deque()
         self._forking: list[_Asked] = []
@@ -69,7 +56,7 @@ class Spawner:
         self._inbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._was_ready = False
         self._is_refusing = False
-        self._start_zygote()
+        self._listen()
 
     @property
     def pid(self) -> int:
@@ -137,7 +124,8 @@ class Spawner:
                 self._forking = []
                 await asyncio.sleep(_BACKOFF_S[min(deaths, len(_BACKOFF_S) - 1)])
                 deaths += 1
-                self._start_zygote()
+                self._zygote = self._zygote.another()
+                self._listen()
         finally:
             self._end_zygote()
 
@@ -145,7 +133,7 @@ class Spawner:
         while not (message := await self._inbox.get()):  # {}: asked for something already
             if message is None:
                 if not self._was_ready:
-                    raise ZygoteError(f"the zygote ended while it imported {', '.join(self._arguments[1:])}")
+                    raise ZygoteError(f"the zygote ended while it imported {', '.join(self._zygote.rooms)}")
                 raise _ZygoteDiedError
         if "error" in message and "id" not in message:
             raise ZygoteError(message["error"])
@@ -171,7 +159,7 @@ class Spawner:
         self._forking = [self._asked.popleft() for _ in range(min(_BATCH, len(self._asked)))]
         packet = json.dumps({"id": number, "requests": [asked.request for asked in self._forking]}).encode()
         try:
-            self._socket.send(packet)
+            self._zygote.socket.send(packet)
         except OSError:
             raise _ZygoteDiedError from None
 
@@ -187,37 +175,18 @@ class Spawner:
             elif is_awaited:
                 asked.answer.set_exception(StartError(f"{asked.request['name']}: {why}"))
 
-    def _start_zygote(self) -> None:
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with its:
-            self._zygote = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "qnetem.testbed.zygote",
-                    str(its.fileno()),
-                    str(os.getpid()),
-                    *self._arguments,
-                ],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(its.fileno(),),
-                start_new_session=True,
-            )
-        ours.setblocking(False)
-        self._socket = ours
-        self._loop.add_reader(ours, self._read)
+    def _listen(self) -> None:
+        self._loop.add_reader(self._zygote.socket, self._read)
 
     def _read(self) -> None:
         try:
-            packet = self._socket.recv(PACKET_BYTES)
+            packet = self._zygote.socket.recv(PACKET_BYTES)
         except BlockingIOError:
             return
         except OSError:
             packet = b""
         if not packet:
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._zygote.socket)
         self._inbox.put_nowait(json.loads(packet) if packet else None)
 
     def close(self) -> None:
@@ -225,12 +194,9 @@ class Spawner:
         self._end_zygote()
 
     def _end_zygote(self) -> None:
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
-        self._zygote.kill()
-        # once it is reaped, what it had forked has been handed to us
-        self._zygote.wait()
+        if self._zygote.socket.fileno() >= 0:
+            self._loop.remove_reader(self._zygote.socket)
+        self._zygote.end()
         while not self._inbox.empty():
             self._inbox.get_nowait()
 

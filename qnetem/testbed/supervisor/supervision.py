@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -33,6 +32,7 @@ from qnetem.testbed.supervisor.links import Links
 from qnetem.testbed.supervisor.reach import Reach, reaching
 from qnetem.testbed.supervisor.server import SupervisorServicer
 from qnetem.testbed.supervisor.spawner import Spawner
+from qnetem.testbed.supervisor.zygote_process import ZygoteProcess
 from qnetem.testbed.timekeeping import HORIZON_S, ClockRecord
 from qnetem.testbed.zygote.forking import ForkRequest
 from qnetem.v1 import process_pb2, supervisor_pb2, supervisor_pb2_grpc
@@ -45,20 +45,17 @@ _GRACE_S: Final = 5.0
 _CLOCK_RECORD_S: Final = 5.0
 
 
-async def supervise(control: socket.socket, topology_path: str, mark: str, rooms: Sequence[str]) -> int:
+async def supervise(control: socket.socket, zygote: ZygoteProcess) -> int:
     """Run a testbed as the launcher at `control` orders; return the exit code.
 
     Args:
         control: The launcher's socket, see `lease`.
-        topology_path: Shown in process lists.
-        mark: Entry of the environment of every process, "NAME=value".
-        rooms: Modules that the zygote imports, from now on, while the launcher is still preparing.
+        zygote: Forks the processes; it imports what they need while the launcher is still preparing.
     """
     linux.become_subreaper()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    name, _, value = mark.partition("=")
-    spawner = Spawner(topology_path, rooms, {name: value})
+    spawner = Spawner(zygote)
     lease = Lease(control)
     lease.introduce()
     order = await lease.order()

@@ -106,8 +106,6 @@ def _be(request: ForkRequest, supervisor_pid: int, gate_read: int) -> NoReturn:
         from qnetem.runtime import process
 
         code = process.main(importlib.import_module(request["room"]).serve, ["--config", request["config_path"]])
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
     except BaseException:
         # not the interpreter's own report: it would print values, and those could be secrets
         from qnetem.runtime.log import get_logger

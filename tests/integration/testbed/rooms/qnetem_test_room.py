@@ -24,7 +24,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
         await asyncio.Event().wait()
     if what == "helper":
         helper = subprocess.Popen(  # noqa: ASYNC220 (outlives us, which is the point)
-            [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+            [sys.executable, "-c", "import time; time.sleep(600)", str(process.state_dir)], start_new_session=True
         )
         (process.state_dir / "helper-pid").write_text(str(helper.pid))
     if what == "hang":
