@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import grpc.aio
@@ -20,7 +20,7 @@ from node.qkd.wire import Wire
 from qnetem.runtime import rpc
 from qnetem.runtime.errors import DeniedError, NotFoundError, QnetemError, StorageError, UnavailableError
 from qnetem.v1 import link_session_pb2, link_session_pb2_grpc, process_pb2
-from quantum_channel.client import QuantumChannelClient
+from quantum_channel.client import QuantumChannelClient, TransmitStream
 
 __all__ = ["LinkSessionServicer", "ReceiverLink", "TransmitterLink"]
 
@@ -46,28 +46,30 @@ def _reason_of(error: BaseException) -> str:
 class TransmitterLink:
     """Runs sessions, one after the other, for as long as the node lives."""
 
-    def __init__(
-        self, config: process_pb2.NodeLinkConfig, node: NodeContext, record: LinkRecord, peer: grpc.aio.Channel
-    ) -> None:
-        """Take the transmitting end of the link; `peer` leads to the receiver's peer listener."""
-        self._peer = peer
+    def __init__(self, config: process_pb2.NodeLinkConfig, node: NodeContext, record: LinkRecord) -> None:
+        """Take the transmitting end of the link."""
         self._config = config
         self._node = node
         self._record = record
         self._device = Transmitter(config)
         self._counter = 0
         self._left_for = ""
+        self._was_emitting = False
 
     async def run_forever(self) -> None:
         """Dial, run a session, begin again; trouble is in the link's reason and the log."""
         config, process = self._config, self._node.process
-        log, quantum = process.log, self._config.quantum_channel
+        log, peer, quantum = process.log, config.peer, config.quantum_channel
         attempt = 0
-        async with rpc.dial(quantum.address, process.credentials, target=quantum.target) as dialled:
-            channel = QuantumChannelClient(dialled)
-            stub = link_session_pb2_grpc.LinkSessionServiceStub(self._peer)
+        async with (
+            # of its own: parallel links have each their own way through the classical channel
+            rpc.dial(peer.address, process.credentials, target=peer.target) as to_peer,
+            rpc.dial(quantum.address, process.credentials, target=quantum.target) as to_channel,
+        ):
+            channel = QuantumChannelClient(to_channel)
+            stub = link_session_pb2_grpc.LinkSessionServiceStub(to_peer)
             while True:
-                before = self._counter
+                self._was_emitting = False
                 try:
                     await self._session(stub, channel)
                 except Exception as error:
@@ -77,30 +79,47 @@ class TransmitterLink:
                     if not _is_expected(error):
                         log.exception("session.failed", link_id=config.link_id)
                     self._record.enter(LinkState.DOWN, reason)
-                attempt = 0 if self._counter > before else attempt + 1
+                attempt = 0 if self._was_emitting else attempt + 1
                 await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
 
     async def _session(self, stub: Any, channel: QuantumChannelClient) -> None:
         call = stub.Session()
         clock = self._node.process.clock
         wire = Wire(call.write, rpc.stream(call), link_session_pb2.SessionRequest, clock)
-        session = TransmitterSession(self._config, self._node, self._record, self._device, wire, self._counter + 1)
+        # counted before the hello is out: the receiver refuses a counter that it has seen, answered or not
+        self._counter += 1
+        session = TransmitterSession(self._config, self._node, self._record, self._device, wire, self._counter)
         self._left_for = ""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_writing(wire))
                 await session.greet()
-                self._counter += 1
                 tasks.create_task(session.read_forever())
-                async with channel.transmit(self._config.link_id) as stream:
-                    try:
+                try:
+                    async with _transmitting(channel, self._config.link_id) as stream:
+                        self._was_emitting = True
                         await Emission(session, stream).run()
-                    except LinkTroubleError as trouble:
-                        self._left_for = trouble.why
-                        await _finish(call, wire)
-                        raise
+                except LinkTroubleError as trouble:
+                    self._left_for = trouble.why
+                    await _finish(call, wire)
+                    raise
         finally:
             call.cancel()
+
+
+@asynccontextmanager
+async def _transmitting(channel: QuantumChannelClient, link_id: str) -> AsyncIterator[TransmitStream]:
+    """Be the link's transmitter while the block runs.
+
+    Raises:
+        LinkTroubleError: The quantum channel does not let us, or cannot be reached.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            stream = await stack.enter_async_context(channel.transmit(link_id))
+        except QnetemError as error:
+            raise LinkTroubleError("quantum-channel-lost") from error
+        yield stream
 
 
 async def _finish(call: Any, wire: Wire[Any, Any]) -> None:
@@ -117,7 +136,7 @@ async def _writing(wire: Wire[Any, Any]) -> None:
         await wire.write_forever()
     except grpc.aio.AioRpcError as error:
         raise rpc.translate(error) from None
-    except asyncio.InvalidStateError:
+    except (asyncio.InvalidStateError, grpc.aio.BaseError):
         # the call is over; the reader says why
         await asyncio.Event().wait()
 
@@ -169,10 +188,13 @@ class ReceiverLink:
                     tasks.create_task(_until(replaced))
                     await session.run(QuantumChannelClient(channel))
             except BaseException as error:
-                # the transmitter may have said why before it left
-                said = self._record.reason if self._record.state is LinkState.DOWN else ""
                 reason = "peer-closed" if isinstance(error, asyncio.CancelledError) else _reason_of(error)
-                self._record.enter(LinkState.DOWN, said or reason)
+                # the transmitter may have said why before it left
+                self._record.enter(LinkState.DOWN, session.said_down_for or reason)
+                if reason == "storage":
+                    # where our disk is full is not the peer's business
+                    self._node.process.log.error("session.failed", link_id=self.config.link_id, detail=_detail(error))
+                    raise LinkTroubleError("storage") from error
                 raise
 
     def _check(self, hello: link_session_pb2.SessionHello) -> None:

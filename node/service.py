@@ -20,7 +20,7 @@ from node.links import LinkSessionServicer, ReceiverLink, TransmitterLink
 from node.metrics import NodeCollector
 from node.status import link_status, pool_status, telemetry_of
 from qnetem.runtime import identity, rpc
-from qnetem.runtime.errors import BadInputError
+from qnetem.runtime.errors import BadInputError, StorageError
 from qnetem.runtime.process import Process
 from qnetem.runtime.tasks import background
 from qnetem.v1 import (
@@ -110,8 +110,16 @@ class _NodeServicer(node_pb2_grpc.NodeServiceServicer):
 async def _publish_forever(node: NodeContext, board: _Board) -> None:
     """Publish the figures of links and pools once a wall second."""
     telemetry = node.process.telemetry
+    is_failing = False
     while True:
-        board.pools = [pool_status(pool) for pool in await node.store.pools()]
+        try:
+            board.pools = [pool_status(pool) for pool in await node.store.pools()]
+            is_failing = False
+        except StorageError as error:
+            # the figures stay as they were; a node with a broken disk goes on serving what it can
+            if not is_failing:
+                node.process.log.error("node.pools.unreadable", detail=str(error))
+            is_failing = True
         for status in board.links():
             telemetry.publish(f"link/{status.link_id}/metrics", telemetry_of(status))
         for pool in board.pools:
@@ -165,7 +173,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
         process.metrics.register(NodeCollector(board.links, lambda: board.pools))
         start = await stack.enter_async_context(background())
         for link in transmitters:
-            start(TransmitterLink(link, node, board.records[link.link_id], peers[link.peer_node]).run_forever())
+            start(TransmitterLink(link, node, board.records[link.link_id]).run_forever())
         start(exchange.run())
         start(board.keep_health())
         start(_publish_forever(node, board))

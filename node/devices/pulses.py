@@ -1,12 +1,25 @@
 """node.devices.pulses: which pulse a reported slot is. Pure."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.runtime.rng import BLOCK_PULSES
 
-__all__ = ["pulse_indices"]
+__all__ = ["pulse_indices", "whole_array"]
+
+
+def whole_array(data: bytes, dtype: str, what: str) -> npt.NDArray[Any]:
+    """Return a packed array from the wire.
+
+    Raises:
+        BadInputError: The bytes are no whole number of entries.
+    """
+    if len(data) % np.dtype(dtype).itemsize:
+        raise BadInputError(f"{what}: {len(data)} bytes are no whole number of entries")
+    return np.frombuffer(data, dtype)
 
 
 def pulse_indices(

@@ -22,7 +22,7 @@ class TrainSchedule:
         self._lead_ps = int(_LEAD_S * scale * PS_PER_S)
         self._lag_limit_ps = int(_LAG_LIMIT_S * scale * PS_PER_S) + 2 * self.duration_ps
         self._next_ps: int | None = None
-        self.discarded_count = 0
+        self._discarded_count = 0
 
     def next_start_ps(self, now_ps: int) -> int:
         """Return the emulated time at which the next train starts; called once for each train."""
@@ -31,11 +31,16 @@ class TrainSchedule:
         behind_ps = now_ps - self._next_ps
         if behind_ps > self._lag_limit_ps:
             missed = behind_ps // self.duration_ps
-            self.discarded_count += missed
+            self._discarded_count += missed
             self._next_ps += missed * self.duration_ps
         start_ps = self._next_ps
         self._next_ps += self.duration_ps
         return start_ps
+
+    def take_discarded_count(self) -> int:
+        """Return how many trains were given up since this was last asked."""
+        count, self._discarded_count = self._discarded_count, 0
+        return count
 
     def pause(self) -> None:
         """Forget the last train: the source was off, and nothing is owed for that time."""

@@ -150,6 +150,21 @@ class GroupCommit:
                 job.error = job.error or (broken(self._path, error) if isinstance(error, sqlite3.Error) else error)
             with suppress(sqlite3.Error):  # then the next BEGIN fails, and says so to those who wait
                 db.execute("ROLLBACK")
+            for job in jobs:
+                if job.step is None:
+                    self._read(db, job)
+
+    def _read(self, db: sqlite3.Connection, job: _Job) -> None:
+        """Repeat a reading job by itself: what others could not write is no reason to refuse it."""
+        job.error = None
+        try:
+            db.execute("BEGIN")
+            self._attempt(db, job)
+            db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            job.error = broken(self._path, error)
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
 
     def _attempt(self, db: sqlite3.Connection, job: _Job) -> None:
         db.execute("SAVEPOINT job")

@@ -1,6 +1,8 @@
 """node.qkd.block: what the two ends of a key block's post-processing have in common. Wiring."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ from node.context import NodeContext
 from node.keys.records import BlockRole
 from node.link_state import LinkRecord
 from node.qkd import bits as packed
-from node.qkd.errors import SessionRefusedError
+from node.qkd.errors import LinkTroubleError, SessionRefusedError
 from node.qkd.sifting import RawBlock
 from node.qkd.wire import Wire
 from qnetem.runtime import crashpoint
@@ -23,6 +25,7 @@ __all__ = [
     "PREPARED_RECEIVER",
     "PREPARED_TRANSMITTER",
     "BlockJob",
+    "shortened",
 ]
 
 PREPARED_TRANSMITTER: Final = crashpoint.declare(
@@ -39,6 +42,18 @@ COMMITTED_RECEIVER: Final = crashpoint.declare(
 )
 
 
+_INBOX_LIMIT: Final = 4
+# post-processing of one block may take so long, wall seconds, and so much more for each bit
+_LIMIT_S: Final = 60.0
+_LEAST_BITS_PER_S: Final = 100_000
+_REASON_CHARS: Final = 64
+
+
+def shortened(reason: str) -> str:
+    """Return a peer's words, no longer than a reason is."""
+    return reason[:_REASON_CHARS]
+
+
 @dataclass
 class BlockJob:
     """One key block on its way, at one end.
@@ -50,7 +65,6 @@ class BlockJob:
         node: What the node's links share.
         record: The link's figures.
         wire: The session.
-        inbox: Messages of the peer about this block, in order.
     """
 
     block_id: str
@@ -59,7 +73,35 @@ class BlockJob:
     node: NodeContext
     record: LinkRecord
     wire: Wire[Any, Any]
-    inbox: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
+    _inbox: asyncio.Queue[Any] = field(default_factory=lambda: asyncio.Queue(_INBOX_LIMIT))
+
+    def deliver(self, message: Any) -> None:
+        """Take a message of the peer about this block.
+
+        Raises:
+            SessionRefusedError: The peer sends more than the protocol has room for.
+        """
+        try:
+            self._inbox.put_nowait(message)
+        except asyncio.QueueFull:
+            raise SessionRefusedError(f"block {self.block_id}: more messages than are asked for") from None
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Bound post-processing: a peer whose heart beats may yet never answer.
+
+        Raises:
+            LinkTroubleError: The block took too long.
+        """
+        try:
+            async with asyncio.timeout(_LIMIT_S + len(self.raw.z_bits) / _LEAST_BITS_PER_S):
+                yield
+        except TimeoutError:
+            raise LinkTroubleError("block-stalled") from None
+
+    async def next_message(self) -> Any:
+        """Return the peer's next message about this block."""
+        return await self._inbox.get()
 
     async def expect(self, event: str) -> Any:
         """Return the next message about this block, which must be an `event`.
@@ -67,7 +109,7 @@ class BlockJob:
         Raises:
             SessionRefusedError: It is another one.
         """
-        message = await self.inbox.get()
+        message = await self.next_message()
         kind = message.WhichOneof("event")
         if kind != event:
             raise SessionRefusedError(f"block {self.block_id}: {kind} instead of {event}")

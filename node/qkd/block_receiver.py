@@ -8,7 +8,7 @@ import numpy as np
 from node.keys.records import BlockRole
 from node.qkd import bits as packed
 from node.qkd.amplification import toeplitz_hash
-from node.qkd.block import COMMITTED_RECEIVER, PREPARED_RECEIVER, BlockJob
+from node.qkd.block import COMMITTED_RECEIVER, PREPARED_RECEIVER, BlockJob, shortened
 from node.qkd.errors import SessionRefusedError
 from node.qkd.reconciliation import CascadeReceiver
 from node.qkd.verification import polynomial_hash
@@ -38,7 +38,7 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
     )
     seed: link_session_pb2.BlockSeed = await job.expect("block_seed")
     if seed.secret_bits == 0:
-        job.dropped(seed.reason, qber_prob)
+        job.dropped(shortened(seed.reason), qber_prob)
         return
     reason = await _prepare(job, cascade, seed)
     crashpoint.reach(PREPARED_RECEIVER)
@@ -49,7 +49,7 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
     if not decision.is_commit or reason:
         if not reason:
             await job.node.store.abort(block_id)
-        job.dropped(decision.reason or reason, qber_prob)
+        job.dropped(shortened(decision.reason) or reason, qber_prob)
         return
     await job.node.store.commit(block_id)
     crashpoint.reach(COMMITTED_RECEIVER)

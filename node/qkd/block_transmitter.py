@@ -8,7 +8,7 @@ import numpy as np
 from node.keys.records import BlockRole
 from node.qkd import bits as packed
 from node.qkd.amplification import toeplitz_hash
-from node.qkd.block import COMMITTED_TRANSMITTER, PREPARED_TRANSMITTER, BlockJob
+from node.qkd.block import COMMITTED_TRANSMITTER, PREPARED_TRANSMITTER, BlockJob, shortened
 from node.qkd.errors import SessionRefusedError
 from node.qkd.estimation import KeyEstimate, one_decoy_key_estimate
 from node.qkd.reconciliation import CascadeTransmitter, ParityQueries
@@ -20,6 +20,8 @@ from qnetem.v1 import link_session_pb2
 __all__ = ["transmit_block"]
 
 _SEED_BYTES: Final = 8
+# fewer fill no byte of each half
+_LEAST_SECRET_BITS: Final = 32
 
 
 async def transmit_block(job: BlockJob, qber_estimate_prob: float) -> int:
@@ -49,9 +51,10 @@ async def transmit_block(job: BlockJob, qber_estimate_prob: float) -> int:
     # what was said in the clear: every parity, and the hash, whose tag is not padded while tags are not paid for
     leaked_bits = cascade.disclosed_count + HASH_BITS
     estimate = _estimate(job, corrected, leaked_bits)
-    if estimate.secret_bits == 0:
-        await wire.send(block_seed=link_session_pb2.BlockSeed(block_id=block_id, reason=estimate.reason))
-        job.dropped(estimate.reason, qber_prob)
+    if estimate.secret_bits < _LEAST_SECRET_BITS:
+        reason = estimate.reason or "leak"
+        await wire.send(block_seed=link_session_pb2.BlockSeed(block_id=block_id, reason=reason))
+        job.dropped(reason, qber_prob)
         return 0
 
     hash_key = entropy.draw(f"{block_id}/hash", HASH_BITS // 8)
@@ -79,10 +82,11 @@ async def transmit_block(job: BlockJob, qber_estimate_prob: float) -> int:
     prepared: link_session_pb2.BlockPrepared = await job.expect("block_prepared")
     if not prepared.is_prepared:
         await job.node.store.abort(block_id)
+        reason = shortened(prepared.reason)
         await wire.send(
-            block_decision=link_session_pb2.BlockDecision(block_id=block_id, is_commit=False, reason=prepared.reason)
+            block_decision=link_session_pb2.BlockDecision(block_id=block_id, is_commit=False, reason=reason)
         )
-        job.dropped(prepared.reason, qber_prob)
+        job.dropped(reason, qber_prob)
         return 0
     await job.node.store.commit(block_id)
     crashpoint.reach(COMMITTED_TRANSMITTER)
@@ -95,7 +99,7 @@ async def transmit_block(job: BlockJob, qber_estimate_prob: float) -> int:
 
 async def _answer_parities(job: BlockJob, cascade: CascadeTransmitter) -> link_session_pb2.BlockCorrected:
     while True:
-        message = await job.inbox.get()
+        message = await job.next_message()
         if message.WhichOneof("event") == "block_corrected":
             corrected: link_session_pb2.BlockCorrected = message.block_corrected
             return corrected

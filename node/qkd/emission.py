@@ -9,7 +9,7 @@ from node.qkd.errors import LinkTroubleError
 from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally
 from node.qkd.session_transmitter import Train, TransmitterSession
 from qnetem.runtime.clock import PS_PER_S
-from qnetem.runtime.errors import QnetemError
+from qnetem.runtime.errors import QnetemError, StorageError, first_known
 from qnetem.v1 import link_session_pb2
 from quantum_channel.client import TransmitStream
 
@@ -24,6 +24,8 @@ _IDLE_POLL_S: Final = 0.25
 _TRAIN_LIMIT_S: Final = 15.0
 # what is in post-processing may finish when the quantum side fails, wall seconds
 _DRAIN_S: Final = 10.0
+# a train is announced at most so long before its first pulse, wall seconds
+_AHEAD_S: Final = 20.0
 _FROM_COMMISSIONING: Final = (NO_LIGHT, QBER, TOO_FAINT)
 
 
@@ -50,15 +52,19 @@ class Emission:
                 tasks.create_task(self._watch_channel())
                 tasks.create_task(self._work())
         except* QnetemError as group:
-            error = group.exceptions[0]
+            error = first_known(group)
             why = error.why if isinstance(error, LinkTroubleError) else "quantum-channel-lost"
+            if isinstance(error, StorageError):
+                why = "storage"
+            log, link_id = self._session.node.process.log, self._session.config.link_id
+            log.warning("link.left.service", link_id=link_id, reason=why, detail=str(error))
             await self._leave(why)
             raise LinkTroubleError(why) from None
 
     async def _leave(self, why: str) -> None:
-        await self._enter(LinkState.DOWN, why)
         try:
             async with asyncio.timeout(_DRAIN_S):
+                await self._enter(LinkState.DOWN, why)
                 await self._session.drained()
         except TimeoutError:
             self._session.node.process.log.warning("session.blocks.abandoned", link_id=self._session.config.link_id)
@@ -85,7 +91,8 @@ class Emission:
                 record.qber_prob = qber_prob
             await self._enter(*monitor.verdict)
             in_flight.append(await self._emit(None))
-            record.discarded_trains_count = self._schedule.discarded_count
+            # the record outlives the session and its schedule
+            record.discarded_trains_count += self._schedule.take_discarded_count()
 
     async def _enter(self, state: LinkState, reason: str) -> None:
         record = self._session.record
@@ -116,6 +123,7 @@ class Emission:
             if tally.trouble:
                 await asyncio.sleep(_PROBE_S)
         self._session.qber_prob = record.qber_prob = tally.qber_prob
+        self._session.monitor.expect_clicks(tally.click_count / tally.train_count)
         await self._enter(LinkState.OPERATING, "")
 
     async def _await_receiver(self) -> None:
@@ -135,20 +143,25 @@ class Emission:
     async def _idle_while_full(self, in_flight: list[Train]) -> None:
         session = self._session
         store, peer_node = session.node.store, session.config.peer_node
-        while (await store.pool(peer_node)).held_bits >= self._protocol.pool_high_water_bits:
-            while in_flight:
-                await self._sifted(in_flight.pop(0))
-            session.record.is_idle = True
-            self._schedule.pause()
-            await asyncio.sleep(_IDLE_POLL_S)
-        session.record.is_idle = False
+        try:
+            while (await store.pool(peer_node)).held_bits >= self._protocol.pool_high_water_bits:
+                while in_flight:
+                    await self._sifted(in_flight.pop(0))
+                session.record.is_idle = True
+                self._schedule.pause()
+                await asyncio.sleep(_IDLE_POLL_S)
+        finally:
+            session.record.is_idle = False
 
     async def _emit(self, tally: CommissioningTally | None) -> Train:
         session = self._session
         count = self._protocol.train_blocks
         first = await session.node.store.reserve_blocks(session.config.link_id, count)
-        train = await session.announce(range(first, first + count), tally)
-        await self._stream.send(first, count, self._schedule.next_start_ps(self._clock.now_ps()))
+        start_ps = self._schedule.next_start_ps(self._clock.now_ps())
+        # the channel takes no train that is far ahead, and at a slow scale the next one is
+        await self._clock.sleep_until(start_ps - int(_AHEAD_S * self._clock.scale * PS_PER_S))
+        train = await session.announce(range(first, first + count), start_ps, tally)
+        await self._stream.send(first, count, start_ps)
         return train
 
     async def _sifted(self, train: Train) -> None:

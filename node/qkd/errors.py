@@ -21,9 +21,9 @@ class PeerSilentError(LinkTroubleError):
 
     reason = "PEER_SILENT"
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "peer-silent") -> None:
         """Name the reason."""
-        super().__init__("peer-silent")
+        super().__init__(why)
 
 
 class SessionRefusedError(ConflictError):

@@ -11,6 +11,8 @@ NO_LIGHT: Final = "no-light"
 QBER: Final = "qber"
 TOO_FAINT: Final = "too-faint"
 _DARK_TRAINS: Final = 3
+# what is left of the clicks when light is as good as gone: commissioning finds out what the link is still worth
+_FAINT_SHARE: Final = 0.02
 _WINDOW_BITS: Final = 2000
 _TEST_BITS: Final = 200
 _TEST_TRAINS: Final = 10
@@ -27,8 +29,7 @@ class CommissioningTally:
     error_count: int = 0
 
     def add(self, click_count: int, sifted_count: int, error_count: int) -> None:
-        """Count one test train."""
-        self.train_count += 1
+        """Count what a part of a test train showed; the trains are counted by who sees them end."""
         self.click_count += click_count
         self.sifted_count += sifted_count
         self.error_count += error_count
@@ -63,18 +64,25 @@ class Monitor:
         self._dark_trains = 0
         self._window = QberWindow(_WINDOW_BITS)
         self._is_barren = False
+        self._block_qber_prob = 0.0
+        self._faint_count = 0.0
+
+    def expect_clicks(self, click_count: float) -> None:
+        """Take note of what a train showed when the link was put into service."""
+        self._faint_count = click_count * _FAINT_SHARE
 
     def see_train(self, click_count: int) -> None:
         """Take note of a whole train."""
-        self._dark_trains = 0 if click_count else self._dark_trains + 1
+        self._dark_trains = self._dark_trains + 1 if click_count <= self._faint_count else 0
 
     def see_x_bits(self, compared_count: int, error_count: int) -> None:
         """Take note of the receiver's running totals in X."""
         self._window.update(compared_count, error_count)
 
-    def see_block(self, secret_bits: int) -> None:
-        """Take note of a block: one that makes no key degrades the link until one does."""
+    def see_block(self, secret_bits: int, qber_prob: float) -> None:
+        """Take note of a block and its error rate in Z: one that makes no key degrades the link until one does."""
         self._is_barren = secret_bits == 0
+        self._block_qber_prob = qber_prob
 
     @property
     def qber_prob(self) -> float | None:
@@ -82,18 +90,21 @@ class Monitor:
         return self._window.qber_prob
 
     @property
+    def _worst_prob(self) -> float:
+        """The greater of the error rates in X and, of the last block, in Z."""
+        return max(self.qber_prob or 0.0, self._block_qber_prob)
+
+    @property
     def trouble(self) -> str:
         """Why the link has to leave service; empty when it need not."""
         if self._dark_trains >= _DARK_TRAINS:
             return NO_LIGHT
-        qber_prob = self.qber_prob
-        return QBER if qber_prob is not None and qber_prob >= self._abort_prob else ""
+        return QBER if self._worst_prob >= self._abort_prob else ""
 
     @property
     def verdict(self) -> tuple[LinkState, str]:
         """The state that the link is in while it stays in service."""
-        qber_prob = self.qber_prob
-        if qber_prob is not None and qber_prob >= self._degraded_prob:
+        if self._worst_prob >= self._degraded_prob:
             return LinkState.DEGRADED, QBER
         if self._is_barren:
             return LinkState.DEGRADED, "no-key"

@@ -10,12 +10,12 @@ from node.devices.receiver import Detections, Receiver
 from node.keys.records import BlockState
 from node.link_state import LinkRecord, LinkState
 from node.qkd import bits as packed
-from node.qkd.block import BlockJob
+from node.qkd.block import BlockJob, shortened
 from node.qkd.block_receiver import receive_block
-from node.qkd.errors import LinkTroubleError, SessionRefusedError
+from node.qkd.errors import LinkTroubleError, PeerSilentError, SessionRefusedError
 from node.qkd.settlement import Holding
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_receiver
-from node.qkd.wire import HEARTBEAT_MS, SILENCE_MS, Wire
+from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import QnetemError
 from qnetem.v1 import link_session_pb2, process_pb2
@@ -25,6 +25,10 @@ __all__ = ["ReceiverSession"]
 
 _BLOCK_EVENTS: Final = ("parity_answer", "block_seed", "block_decision")
 _REDIAL_S: Final = 0.25
+# what a peer may leave open: trains noticed and not over, blocks sifted and not started
+_TRAINS_LIMIT: Final = 16
+_TRAIN_BLOCKS_LIMIT: Final = 1 << 16
+_RAW_LIMIT: Final = 64
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class ReceiverSession:
         self._noticed = asyncio.Event()
         self._reported: deque[_Reported] = deque()
         self._compared_x = self._x_errors = 0
+        self.said_down_for = ""
 
     async def run(self, channel: QuantumChannelClient) -> None:
         """Serve the session until the transmitter ends it.
@@ -72,7 +77,11 @@ class ReceiverSession:
         Raises:
             LinkTroubleError: It is over; says why.
         """
-        await self._greet()
+        try:
+            async with asyncio.timeout(GREETING_S):
+                await self._greet()
+        except TimeoutError:
+            raise PeerSilentError from None
         async with self._tasks:
             self._tasks.create_task(self._detect_forever(channel))
             while (message := await self._wire.receive()) is not None:
@@ -104,6 +113,8 @@ class ReceiverSession:
         if message is None or message.WhichOneof("event") != "settlement":
             raise SessionRefusedError(f"link {link_id}: no settlement")
         answers = {block.block_id: block.holding for block in message.settlement.blocks}
+        if any(not block_id.startswith(f"{link_id}/") for block_id in answers):
+            raise SessionRefusedError(f"link {link_id}: a block of another link is settled")
         for block_id in doubtful:
             if answers.get(block_id) == Holding.HOLDING_AVAILABLE:
                 await store.commit(block_id)
@@ -128,20 +139,29 @@ class ReceiverSession:
         elif kind == "sift_answer":
             self._sift(message.sift_answer)
         elif kind == "link_state":
-            self._record.enter(LinkState(message.link_state.state), message.link_state.reason)
+            self._follow(message.link_state)
         elif kind == "block_start":
             self._start_block(message.block_start)
         elif kind in _BLOCK_EVENTS:
             job = self._jobs.get(getattr(message, kind).block_id)
             # a late message about a block that was dropped here
             if job is not None:
-                job.inbox.put_nowait(message)
+                job.deliver(message)
         else:
             raise SessionRefusedError(f"link {self._config.link_id}: unexpected {kind}")
+
+    def _follow(self, notice: link_session_pb2.LinkStateNotice) -> None:
+        if notice.state not in [int(state) for state in LinkState]:
+            raise SessionRefusedError(f"link {self._config.link_id}: {notice.state} is no state of a link")
+        state, reason = LinkState(notice.state), shortened(notice.reason)
+        self.said_down_for = reason if state is LinkState.DOWN else ""
+        self._record.enter(state, reason)
 
     def _notice(self, train: link_session_pb2.TrainNotice) -> None:
         if train.train_id <= self._last_train:
             raise SessionRefusedError(f"train {train.train_id}: after train {self._last_train}")
+        if len(self._trains) >= _TRAINS_LIMIT or not 1 <= train.block_count <= _TRAIN_BLOCKS_LIMIT:
+            raise SessionRefusedError(f"train {train.train_id}: one too many, or of {train.block_count} blocks")
         if self._first_train < 0:
             self._first_train = train.train_id
         self._last_train = train.train_id
@@ -231,20 +251,23 @@ class ReceiverSession:
         self._record.sifted.add(sifted.z_count, self._node.process.clock.now_ps())
         for raw in self._assembler.add(sifted.events):
             self._raw[raw.number] = raw
+        if len(self._raw) > _RAW_LIMIT:
+            raise SessionRefusedError(f"link {self._config.link_id}: no block is started of {len(self._raw)}")
 
     def _start_block(self, start: link_session_pb2.BlockStart) -> None:
         hello = self._hello
         prefix = f"{self._config.link_id}/{hello.incarnation}.{hello.session_counter}."
-        number = start.block_id.removeprefix(prefix)
-        raw = self._raw.pop(int(number), None) if number.isdecimal() else None
+        raw = next((raw for raw in self._raw.values() if f"{prefix}{raw.number}" == start.block_id), None)
         if raw is None:
-            raise SessionRefusedError(f"block {start.block_id}: is not a block of this session")
+            raise SessionRefusedError(f"block {shortened(start.block_id)}: is not a block of this session")
+        del self._raw[raw.number]
         job = BlockJob(start.block_id, raw, self._config, self._node, self._record, self._wire)
         self._jobs[start.block_id] = job
         self._tasks.create_task(self._run_block(job, start))
 
     async def _run_block(self, job: BlockJob, start: link_session_pb2.BlockStart) -> None:
         try:
-            await receive_block(job, start)
+            async with job.in_time():
+                await receive_block(job, start)
         finally:
             del self._jobs[job.block_id]

@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from node.context import NodeContext
-from node.devices.pulses import pulse_indices
+from node.devices.pulses import pulse_indices, whole_array
 from node.devices.transmitter import Transmitter
 from node.keys.records import BlockState
 from node.link_state import LinkRecord
 from node.qkd import bits as packed
 from node.qkd.block import BlockJob
 from node.qkd.block_transmitter import transmit_block
-from node.qkd.errors import LinkTroubleError, SessionRefusedError
+from node.qkd.errors import LinkTroubleError, PeerSilentError, SessionRefusedError
 from node.qkd.monitor import CommissioningTally, Monitor
 from node.qkd.settlement import Holding, decide
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_transmitter
-from node.qkd.wire import HEARTBEAT_MS, SILENCE_MS, Wire
+from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
+from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import link_session_pb2, process_pb2
 
@@ -40,13 +41,16 @@ class Train:
 
     Attributes:
         blocks: Pulse blocks.
+        start_ps: Emission of the first pulse, emulated.
         tally: Where the outcome of a test train goes; None for a train that makes key.
         is_sifted: Set when its last part was answered.
     """
 
     blocks: range
+    start_ps: int
     tally: CommissioningTally | None
     next_part: int = 0
+    last_index: int = -1
     click_count: int = 0
     is_sifted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -85,7 +89,16 @@ class TransmitterSession:
 
         Raises:
             SessionRefusedError: The receiver does not go along.
+            PeerSilentError: It does not answer, though its heart may beat.
         """
+        try:
+            async with asyncio.timeout(GREETING_S):
+                await self._hello()
+                await self._settle()
+        except TimeoutError:
+            raise PeerSilentError from None
+
+    async def _hello(self) -> None:
         await self.wire.send(
             hello=link_session_pb2.SessionHello(
                 link_id=self.config.link_id,
@@ -99,7 +112,6 @@ class TransmitterSession:
         answer = (await self._expect("hello")).hello
         if answer.session_counter != self._counter or answer.link_id != self.config.link_id:
             raise SessionRefusedError(f"link {self.config.link_id}: the answer belongs to another session")
-        await self._settle()
 
     async def _expect(self, event: str) -> link_session_pb2.SessionResponse:
         message = await self.wire.receive()
@@ -158,7 +170,7 @@ class TransmitterSession:
                     job = self._jobs.get(getattr(message, kind).block_id)
                     # a late message about a block that was dropped here
                     if job is not None:
-                        job.inbox.put_nowait(message)
+                        job.deliver(message)
                 else:
                     raise SessionRefusedError(f"link {self.config.link_id}: unexpected {kind}")
             # ends the blocks in post-processing too: the next session settles them
@@ -176,9 +188,9 @@ class TransmitterSession:
             self._has_room.clear()
             await self._has_room.wait()
 
-    async def announce(self, blocks: range, tally: CommissioningTally | None) -> Train:
+    async def announce(self, blocks: range, start_ps: int, tally: CommissioningTally | None) -> Train:
         """Tell the receiver of a train that is about to be emitted."""
-        train = Train(blocks, tally)
+        train = Train(blocks, start_ps, tally)
         self._trains[blocks.start] = train
         await self.wire.send(
             train=link_session_pb2.TrainNotice(
@@ -192,13 +204,7 @@ class TransmitterSession:
         if train is None or report.part != train.next_part:
             raise SessionRefusedError(f"train {report.train_id}: part {report.part} was not expected")
         train.next_part += 1
-        offsets = np.frombuffer(report.offsets, "<i4")
-        indices = pulse_indices(report.first_block, np.frombuffer(report.block_counts, "<u4"), offsets)
-        if len(indices) and not (
-            train.blocks.start * BLOCK_PULSES <= int(indices.min())
-            and int(indices.max()) < train.blocks.stop * BLOCK_PULSES
-        ):
-            raise SessionRefusedError(f"train {report.train_id}: a click outside of it was reported")
+        indices = self._reported_pulses(report, train)
         await self._answer(report, train, indices)
         train.click_count += len(indices)
         now_ps = self.node.process.clock.now_ps()
@@ -206,8 +212,31 @@ class TransmitterSession:
         self.monitor.see_x_bits(report.compared_x_count, report.x_error_count)
         if report.is_last:
             del self._trains[report.train_id]
+            if train.tally is not None:
+                train.tally.train_count += 1
             self.monitor.see_train(train.click_count)
             train.is_sifted.set()
+
+    def _reported_pulses(self, report: link_session_pb2.SiftReport, train: Train) -> npt.NDArray[np.uint64]:
+        """Return the pulses that a report names. Each is disclosed once, and not before it was emitted."""
+        name = f"train {report.train_id}"
+        counts = whole_array(report.block_counts, "<u4", f"{name}: block counts")
+        offsets = whole_array(report.offsets, "<i4", f"{name}: slots")
+        if not (train.blocks.start <= report.first_block and report.first_block + len(counts) <= train.blocks.stop):
+            raise SessionRefusedError(f"{name}: blocks outside of it were reported")
+        indices = pulse_indices(report.first_block, counts, offsets)
+        if not len(indices):
+            return indices
+        first, last = int(indices[0]), int(indices[-1])
+        if first <= train.last_index or not bool((indices[1:] > indices[:-1]).all()):
+            raise SessionRefusedError(f"{name}: a pulse was reported twice or out of order")
+        if not (train.blocks.start * BLOCK_PULSES <= first and last < train.blocks.stop * BLOCK_PULSES):
+            raise SessionRefusedError(f"{name}: a click outside of it was reported")
+        since_start = (last - train.blocks.start * BLOCK_PULSES) * PS_PER_S / self.device.clock_hz
+        if self.node.process.clock.now_ps() < train.start_ps + since_start:
+            raise SessionRefusedError(f"{name}: a pulse was reported before it was emitted")
+        train.last_index = last
+        return indices
 
     async def _answer(self, report: link_session_pb2.SiftReport, train: Train, indices: npt.NDArray[np.uint64]) -> None:
         bases, intensities, bits = self.device.choices(indices)
@@ -239,9 +268,10 @@ class TransmitterSession:
 
     async def _run_block(self, job: BlockJob) -> None:
         try:
-            secret_bits = await transmit_block(job, self.qber_prob)
+            async with job.in_time():
+                secret_bits = await transmit_block(job, self.qber_prob)
         finally:
             del self._jobs[job.block_id]
             self._has_room.set()
         self.qber_prob = self.record.qber_prob
-        self.monitor.see_block(secret_bits)
+        self.monitor.see_block(secret_bits, self.record.qber_prob)

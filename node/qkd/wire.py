@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Generic, TypeVar
 
@@ -9,11 +10,14 @@ from node.qkd.errors import PeerSilentError
 from qnetem.runtime.clock import Clock, to_time
 from qnetem.v1 import link_session_pb2
 
-__all__ = ["HEARTBEAT_MS", "SILENCE_MS", "Wire"]
+__all__ = ["GREETING_S", "HEARTBEAT_MS", "SILENCE_MS", "Wire"]
 
 HEARTBEAT_MS: Final = 500
 SILENCE_MS: Final = 4000
+# hello and settlement together, wall seconds
+GREETING_S: Final = 10.0
 _QUEUE_LIMIT: Final = 256
+_BEATS: Final = 16
 
 _Out = TypeVar("_Out", link_session_pb2.SessionRequest, link_session_pb2.SessionResponse)
 _In = TypeVar("_In", link_session_pb2.SessionRequest, link_session_pb2.SessionResponse)
@@ -32,12 +36,25 @@ class Wire(Generic[_Out, _In]):
         self._clock = clock
         self._queue: asyncio.Queue[_Out] = asyncio.Queue(_QUEUE_LIMIT)
         self._beat_number = 0
-        self._beat_sent_s: float | None = None
+        # of the last beats; a round trip of more is none
+        self._beats_sent_s: deque[tuple[int, float]] = deque(maxlen=_BEATS)
         self.round_trip_s = 0.0
 
     async def send(self, **event: Any) -> None:
-        """Queue one message (`event` names one member of the oneof); waits when the peer does not take them."""
-        await self._queue.put(self._out(sent=to_time(self._clock.now_ps()), **event))
+        """Queue one message (`event` names one member of the oneof); waits when the peer does not take them.
+
+        Raises:
+            PeerSilentError: It took none for the silence time.
+        """
+        message = self._out(sent=to_time(self._clock.now_ps()), **event)
+        if self._queue.full():
+            try:
+                async with asyncio.timeout(SILENCE_MS / 1000):
+                    await self._queue.put(message)
+            except TimeoutError:
+                raise PeerSilentError from None
+        else:
+            self._queue.put_nowait(message)
 
     async def write_forever(self) -> None:
         """Write what is queued, and a heartbeat whenever there was nothing to say for a while."""
@@ -61,13 +78,13 @@ class Wire(Generic[_Out, _In]):
 
     def _beat(self, now_s: float) -> link_session_pb2.Heartbeat:
         self._beat_number += 1
-        self._beat_sent_s = now_s
+        self._beats_sent_s.append((self._beat_number, now_s))
         return link_session_pb2.Heartbeat(number=self._beat_number)
 
     def _hear(self, beat: link_session_pb2.Heartbeat) -> None:
-        if beat.echo == self._beat_number and self._beat_sent_s is not None:
-            seen_s = time.monotonic() - self._beat_sent_s
-            self._beat_sent_s = None
+        sent_s = next((at_s for number, at_s in self._beats_sent_s if number == beat.echo), None)
+        if sent_s is not None:
+            seen_s = time.monotonic() - sent_s
             # a busy end answers late: the least of the last ones is nearest the truth
             self.round_trip_s = min(self.round_trip_s * 1.1, seen_s) if self.round_trip_s else seen_s
         if beat.number and not self._queue.full():

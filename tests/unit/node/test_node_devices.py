@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from node.devices.pulses import pulse_indices
+from node.devices.pulses import pulse_indices, whole_array
 from node.devices.receiver import Receiver
 from node.devices.schedule import TrainSchedule
 from qnetem.runtime.clock import PS_PER_S
@@ -28,6 +28,12 @@ def test_counts_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(BadInputError, match=message):
         pulse_indices(first_block, np.array(counts, np.uint32), np.array(offsets, np.int32))
+
+
+def test_an_array_of_broken_length_is_refused() -> None:
+    assert whole_array(b"\x01\x00\x00\x00", "<u4", "counts").tolist() == [1]
+    with pytest.raises(BadInputError, match="counts: 5 bytes"):
+        whole_array(b"\x01\x00\x00\x00\x00", "<u4", "counts")
 
 
 def receiver() -> Receiver:
@@ -69,15 +75,17 @@ def test_trains_follow_each_other_without_a_gap() -> None:
         first + schedule.duration_ps,
         first + 2 * schedule.duration_ps,
     ]
-    assert schedule.discarded_count == 0
+    assert schedule.take_discarded_count() == 0
 
 
 def test_a_link_that_cannot_keep_up_gives_up_whole_trains_and_counts_them() -> None:
     schedule = TrainSchedule(256, 1e9, 1.0)
     first = schedule.next_start_ps(0)
     late = schedule.next_start_ps(first + 60 * PS_PER_S)
-    assert schedule.discarded_count > 0
-    assert (late - first) == (schedule.discarded_count + 1) * schedule.duration_ps
+    discarded = schedule.take_discarded_count()
+    assert discarded > 0
+    assert schedule.take_discarded_count() == 0
+    assert (late - first) == (discarded + 1) * schedule.duration_ps
     assert 0 <= first + 60 * PS_PER_S - late < schedule.duration_ps
 
 
@@ -86,4 +94,4 @@ def test_a_pause_owes_nothing() -> None:
     schedule.next_start_ps(0)
     schedule.pause()
     assert schedule.next_start_ps(90 * PS_PER_S) >= 90 * PS_PER_S
-    assert schedule.discarded_count == 0
+    assert schedule.take_discarded_count() == 0

@@ -111,11 +111,30 @@ def test_dark_trains_in_a_row_are_trouble_and_one_with_light_is_not() -> None:
     assert monitor.trouble == NO_LIGHT
 
 
+def test_trains_far_fainter_than_at_commissioning_are_as_good_as_dark() -> None:
+    monitor = Monitor(0.05, 0.11)
+    monitor.expect_clicks(20_000)
+    for click_count in (300, 399, 5000, 400, 400):
+        monitor.see_train(click_count)
+    assert monitor.trouble == ""
+    monitor.see_train(400)
+    assert monitor.trouble == NO_LIGHT
+
+
+def test_errors_of_a_block_in_z_count_as_those_in_x() -> None:
+    monitor = Monitor(0.05, 0.11)
+    monitor.see_x_bits(4000, 40)
+    monitor.see_block(100, 0.06)
+    assert monitor.verdict == (LinkState.DEGRADED, QBER)
+    monitor.see_block(0, 0.12)
+    assert monitor.trouble == QBER
+
+
 def test_a_block_without_key_degrades_until_one_has_some() -> None:
     monitor = Monitor(0.05, 0.11)
-    monitor.see_block(0)
+    monitor.see_block(0, 0.02)
     assert monitor.verdict == (LinkState.DEGRADED, "no-key")
-    monitor.see_block(100)
+    monitor.see_block(100, 0.02)
     assert monitor.verdict == (LinkState.OPERATING, "")
 
 
@@ -134,6 +153,7 @@ def test_test_trains_give_a_verdict(trains: list[tuple[int, int, int]], needs_mo
     tally = CommissioningTally(0.11)
     for train in trains:
         tally.add(*train)
+        tally.train_count += 1
     assert (tally.needs_more, tally.trouble) == (needs_more, trouble)
 
 
