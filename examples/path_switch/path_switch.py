@@ -1,7 +1,7 @@
 """A control plane in one file: watches the links of a quantum network, says over which path to talk.
 
-It knows of the network what ACCESS tells (addresses and certificates, as `write_access` of a testbed writes them), hears
-of every link from the nodes at its ends over gRPC, and writes the path in force to ROUTE:
+It knows of the network what ACCESS tells (addresses and certificates, as `write_access` of a testbed writes them),
+hears of every link from the nodes at its ends over gRPC, and writes the path in force to ROUTE:
 
     python path_switch.py ACCESS ROUTE alice bob
 """

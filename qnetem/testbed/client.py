@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final
 
+import grpc.aio
+
 from qnetem.runtime import rpc
 from qnetem.runtime.errors import ConflictError, DeadlineError, NotFoundError, StartError, UnavailableError
 from qnetem.testbed.progress import Progress
@@ -39,9 +41,10 @@ class TestbedClient:
         """Return the testbed as the supervisor knows it."""
         return await rpc.call(self._stub.GetTestbed, supervisor_pb2.GetTestbedRequest(), timeout_s=_TIMEOUT_S)
 
-    async def inspect(self) -> supervisor_pb2.InspectResponse:
-        """Return the testbed with what each node says of itself."""
-        return await rpc.call(self._stub.Inspect, supervisor_pb2.InspectRequest(), timeout_s=_TIMEOUT_S)
+    async def inspect(self, *, has_usage: bool = False) -> supervisor_pb2.InspectResponse:
+        """Return the testbed with what each node says of itself, and with what each process uses of the machine."""
+        request = supervisor_pb2.InspectRequest(has_usage=has_usage)
+        return await rpc.call(self._stub.Inspect, request, timeout_s=_TIMEOUT_S)
 
     async def act(
         self, action: supervisor_pb2.ProcessAction.ValueType, names: Sequence[str]
@@ -124,8 +127,8 @@ class TestbedClient:
                 yield begun.link
             finally:
                 request = supervisor_pb2.HealFaultRequest(fault_id=begun.fault_id)
-                # a testbed that has gone down, or up anew, has no faults
-                with contextlib.suppress(NotFoundError, UnavailableError):
+                # a testbed that has gone down, or up anew, has no faults; a closed channel has ended the stream
+                with contextlib.suppress(NotFoundError, UnavailableError, grpc.aio.UsageError):
                     await rpc.call(self._stub.HealFault, request, timeout_s=_TIMEOUT_S)
         finally:
             call.cancel()
@@ -136,6 +139,11 @@ class TestbedClient:
         try:
             async for response in rpc.stream(call):
                 yield response
+        except QnetemError as error:
+            if type(error) is not QnetemError:
+                raise
+            # a status that no handler of ours gives: gRPC's word for a connection that broke
+            raise UnavailableError("the supervisor went away") from None
         finally:
             call.cancel()
 

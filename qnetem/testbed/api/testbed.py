@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar, overload
 
 from qnetem import topology as topologies
 from qnetem.runtime.errors import ConflictError, NotFoundError
@@ -21,7 +21,7 @@ from qnetem.testbed.api.saes import SaeHandle
 from qnetem.testbed.api.views import LinkView, ProcessView
 from qnetem.testbed.api.waiting import eventually
 from qnetem.testbed.client import NotRunningError, TestbedClient
-from qnetem.testbed.launching import launch
+from qnetem.testbed.launching import down, launch
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.state import State
 from qnetem.topology.model import Topology
@@ -150,11 +150,9 @@ class Testbed:
         connection = self._connection
         if connection is None:
             return
-        try:
-            if self._keep:
-                await connection.client.down()
-        finally:
-            await self._leave()
+        await self._leave()
+        if self._keep:
+            await down(State(connection.layout))
 
     async def _leave(self) -> None:
         self._connection = None
@@ -257,9 +255,13 @@ class Testbed:
             what=what,
         )
 
-    async def eventually(
-        self, condition: Callable[[], Awaitable[_T] | _T], *, within: str = "30s", what: str = ""
-    ) -> _T:
+    @overload
+    async def eventually(self, condition: Callable[[], Awaitable[_T]], *, within: str = ..., what: str = ...) -> _T: ...
+
+    @overload
+    async def eventually(self, condition: Callable[[], _T], *, within: str = ..., what: str = ...) -> _T: ...
+
+    async def eventually(self, condition: Callable[[], Any], *, within: str = "30s", what: str = "") -> Any:
         """Wait until a condition returns something true; return that.
 
         Args:

@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 async def eventually(
     connection: Connection,
-    condition: Callable[[], Awaitable[_T] | _T],
+    condition: Callable[[], Awaitable[_T]],
     *,
     within: str,
     what: str = "",
@@ -26,7 +26,8 @@ async def eventually(
 
     Args:
         connection: The testbed that is watched; tells what was going on when the condition does not hold in time.
-        condition: Called again and again. An AssertionError or an error that is not definite is "not yet".
+        condition: Called again and again; a plain function will do as well. "Not yet" is an AssertionError, and an
+            error that is not definite.
         within: Wall time with its unit.
         what: What is waited for; otherwise the condition's own words.
         holds: Whether a value is what is waited for.

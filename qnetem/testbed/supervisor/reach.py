@@ -87,7 +87,8 @@ class Reach:
             stub = quantum_channel_pb2_grpc.QuantumLinkServiceStub(opened)
         else:
             stub = classical_channel_pb2_grpc.ClassicalChannelServiceStub(opened)
-        response: Any = await rpc.call(getattr(stub, method), request, timeout_s=_TIMEOUT_S)
+        # who is asked serves: a connection that failed on a busy host is tried again until the deadline
+        response: Any = await rpc.call(getattr(stub, method), request, timeout_s=_TIMEOUT_S, wait_for_ready=True)
         state: ChannelState = response.state
         return state
 
