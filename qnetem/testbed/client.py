@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import grpc.aio
 
 from qnetem.runtime import rpc
-from qnetem.runtime.errors import ConflictError, DeadlineError, NotFoundError, StartError, UnavailableError
+from qnetem.runtime.errors import ConflictError, DeadlineError, NotFoundError, QnetemError, StartError, UnavailableError
 from qnetem.testbed.progress import Progress
 from qnetem.testbed.state import State
 from qnetem.v1 import parameters_pb2, supervisor_pb2, supervisor_pb2_grpc
