@@ -18,7 +18,7 @@ from node.qkd.session_receiver import ReceiverSession
 from node.qkd.session_transmitter import TransmitterSession
 from node.qkd.wire import Wire
 from qnetem.runtime import rpc
-from qnetem.runtime.errors import DeniedError, NotFoundError, QnetemError, StorageError, UnavailableError
+from qnetem.runtime.errors import BadInputError, DeniedError, NotFoundError, QnetemError, StorageError, UnavailableError
 from qnetem.v1 import link_session_pb2, link_session_pb2_grpc, process_pb2
 from quantum_channel.client import QuantumChannelClient, TransmitStream
 
@@ -36,7 +36,8 @@ def _reason_of(error: BaseException) -> str:
         return next((reason for reason in reasons if reason != "peer-unreachable"), reasons[0])
     if isinstance(error, LinkTroubleError):
         return error.why
-    if isinstance(error, SessionRefusedError):
+    # what the peer sent cannot be, or is not what was agreed
+    if isinstance(error, SessionRefusedError | BadInputError):
         return "session-refused"
     if isinstance(error, StorageError):
         return "storage"

@@ -14,14 +14,14 @@ from node.service import serve as serve_node
 from qnetem import topology
 from qnetem.runtime import identity, process, rpc
 from qnetem.runtime.errors import UnavailableError
+from qnetem.runtime.tasks import background
 from qnetem.v1 import link_session_pb2 as pb
 from qnetem.v1 import link_session_pb2_grpc, process_pb2
+from quantum_channel.client import QuantumChannelClient
 from quantum_channel.service import serve as serve_channel
 
 LINK = topology.from_dict(topology.ring(2)).links["n0-n1"]
 ALICE, BOB = LINK.endpoints
-# a train of 0.2 s that is announced 0.05 s ahead is over by then: time, and not a message, makes a report possible
-EMITTED_S = 1.0
 Script = Callable[["Bob", Any, Any], Any]
 
 
@@ -31,6 +31,7 @@ class Bob(link_session_pb2_grpc.LinkSessionServiceServicer):
     def __init__(self, script: Script) -> None:
         self.script = script
         self.hellos: list[pb.SessionHello] = []
+        self.passed: set[int] = set()
 
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         await self.script(self, aiter(request_iterator), context)
@@ -47,6 +48,17 @@ class Bob(link_session_pb2_grpc.LinkSessionServiceServicer):
             elif kind == "settlement":
                 await context.write(pb.SessionResponse(settlement=pb.Settlement()))
                 return
+
+    async def listen(self, address: str, credentials: rpc.Credentials) -> None:
+        """Hear the quantum channel out, and remember the trains that have passed."""
+        target = identity.dns_name("lab", "quantum-channel", "qc")
+        async with (
+            rpc.dial(address, credentials, target=target) as dialled,
+            QuantumChannelClient(dialled).receive(LINK.id) as stream,
+        ):
+            async for clicks in stream:
+                if clicks.is_last:
+                    self.passed.add(clicks.train_id)
 
     async def train(self, requests: Any, context: Any) -> pb.TrainNotice:
         """Say that we receive, and wait for the next train."""
@@ -131,8 +143,10 @@ def meet(
                 planned=LINK.planned,
                 protocol=LINK.protocol,
             )
-            async with process.standing(serve_channel, channel), process.standing(serve_node, alice):
-                yield bob, Path(alice.journal_path)
+            async with process.standing(serve_channel, channel), background() as start:
+                start(bob.listen(channel.listeners.peer, credentials_of("node", BOB)))
+                async with process.standing(serve_node, alice):
+                    yield bob, Path(alice.journal_path)
 
     return run
 
@@ -194,15 +208,16 @@ async def test_a_report_that_cannot_be_ends_the_session(
         await bob.greeted(requests, context)
         train = await bob.train(requests, context)
         if not is_early:
-            await asyncio.sleep(EMITTED_S)
+            await until(lambda: train.train_id in bob.passed)
         await context.write(report(train, slots, **fields))
         async for request in requests:
             if request.WhichOneof("event") == "sift_answer":
                 answered.append(request.sift_answer)
 
-    async with meet(misreport) as (bob, _):
+    async with meet(misreport) as (bob, journal):
         await until(lambda: len(bob.hellos) >= 2)
         assert answered == []
+        assert reasons(journal)[-1:] == ["session-refused"]
 
 
 async def test_a_good_report_is_answered_and_its_pulses_are_not_disclosed_again(meet: Any) -> None:
@@ -211,15 +226,16 @@ async def test_a_good_report_is_answered_and_its_pulses_are_not_disclosed_again(
     async def repeat(bob: Bob, requests: Any, context: Any) -> None:
         await bob.greeted(requests, context)
         train = await bob.train(requests, context)
-        await asyncio.sleep(EMITTED_S)
+        await until(lambda: train.train_id in bob.passed)
         await context.write(report(train, [5, 9], part=0))
         async for request in requests:
             if request.WhichOneof("event") == "sift_answer":
                 answered.append(request.sift_answer)
                 await context.write(report(train, [5, 9], part=1))
 
-    async with meet(repeat) as (bob, _):
+    async with meet(repeat) as (bob, journal):
         await until(lambda: len(bob.hellos) >= 2)
+        assert reasons(journal)[-1:] == ["session-refused"]
     assert {answer.part for answer in answered} == {0}
 
 
