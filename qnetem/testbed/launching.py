@@ -10,18 +10,21 @@ from typing import ClassVar, Final
 from qnetem import topology as topologies
 from qnetem.runtime.errors import ConflictError, NotFoundError, QnetemError, UnavailableError
 from qnetem.testbed.client import NotRunningError, TestbedClient, connect
-from qnetem.testbed.layout import FOLDER, Layout
+from qnetem.testbed.launch_record import FOLDER, is_running
+from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import BROKER_ROOM, ROOMS
+from qnetem.testbed.ports import why_not_bindable
 from qnetem.testbed.prepare import prepare
 from qnetem.testbed.progress import Progress
-from qnetem.testbed.starting import StartingSupervisor
+from qnetem.testbed.starting import StartingSupervisor, started_early
 from qnetem.testbed.state import State
 from qnetem.topology.model import Topology
 
-__all__ = ["BusyError", "TopologyChangedError", "down", "launch", "state_of"]
+__all__ = ["BusyError", "TopologyChangedError", "down", "launch", "started_early", "state_of"]
 
 _POLL_S: Final = 0.02
 _END_TIMEOUT_S: Final = 30.0
+_DYING_S: Final = 5.0
 
 
 class TopologyChangedError(ConflictError):
@@ -51,11 +54,6 @@ def _states_beside(topology_path: Path) -> list[State]:
     return [state for *_, state in sorted(found, key=lambda one: one[:2], reverse=True)]
 
 
-def _is_running(state: State) -> bool:
-    last = state.launch()
-    return last is not None and last.is_running
-
-
 def state_of(topology_path: str | Path) -> State:
     """Return the state of the testbed that was brought up from this file, whatever has become of the file.
 
@@ -79,6 +77,7 @@ async def launch(
     timeout_s: float = 120.0,
     rooms: Mapping[int, str] = ROOMS,
     commands: Mapping[str, Sequence[str]] | None = None,
+    early: StartingSupervisor | None = None,
 ) -> AsyncIterator[TestbedClient]:
     """Bring a testbed up, or find it up; the block runs when every process serves.
 
@@ -93,6 +92,7 @@ async def launch(
         timeout_s: How long the processes have to become healthy.
         rooms: Modules to run instead of ours, by ProcessKind.
         commands: Programs to run instead of ours, by process name: `<command> --config FILE`.
+        early: A supervisor that was started ahead, see `started_early`; it is used, or ended.
 
     Raises:
         TopologyError: The file cannot be used.
@@ -106,12 +106,13 @@ async def launch(
         preloaded = tuple(dict.fromkeys(room for room in rooms.values() if room != BROKER_ROOM))
 
         def start() -> StartingSupervisor:
-            supervisor = StartingSupervisor(path, preloaded)
-            stack.push_async_callback(supervisor.close)
-            return supervisor
+            return StartingSupervisor(path, preloaded)
 
         # it takes a second to import everything: meanwhile the rest is prepared
-        early = None if any(_is_running(state) for state in _states_beside(path)) else start()
+        if early is None and not is_running(path):
+            early = start()
+        if early is not None:
+            stack.push_async_callback(early.close)
         topology = topologies.load(path)
         state = State.beside(path, topology.name)
         state.create()
@@ -132,7 +133,7 @@ async def launch(
                 yield client
                 return
         try:
-            _recover(state)
+            await _recover(state)
             last = state.plan()
             if last is not None and last.digest != topology.digest and not is_reconfigured:
                 raise _changed(state, topology)
@@ -159,7 +160,7 @@ async def launch(
 async def _rolled_back(supervisor: StartingSupervisor, state: State) -> None:
     await supervisor.close()
     if not supervisor.is_detached:
-        _clean_up(state)  # what one that was killed has left
+        await _clean_up(state)  # what one that was killed has left
 
 
 @asynccontextmanager
@@ -194,20 +195,26 @@ async def _until_unlocked(state: State) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def _recover(state: State) -> None:
+async def _recover(state: State) -> None:
     """Clear away what a killed supervisor has left; the caller holds the lock."""
     last = state.launch()
     if last is not None:
-        last.end()
+        # dying takes a moment, and ports are free only after it
+        deadline_s = asyncio.get_running_loop().time() + _DYING_S
+        ports = state.ports().values()
+        while last.end() or any(why_not_bindable(port) for port in ports):
+            if asyncio.get_running_loop().time() > deadline_s:
+                break  # others have taken a port, which is for the next `up` to say
+            await asyncio.sleep(_POLL_S)
         state.clear_launch()
     state.run_folder.remove()
 
 
-def _clean_up(state: State) -> None:
+async def _clean_up(state: State) -> None:
     lock_fd = state.try_lock()
     if lock_fd is not None:
         try:
-            _recover(state)
+            await _recover(state)
         finally:
             os.close(lock_fd)
 
@@ -246,5 +253,5 @@ async def down(state: State) -> bool:
                 raise BusyError(f"{state.layout.root}: somebody else is bringing the testbed up")
             was_running = True
     last = state.launch()
-    _clean_up(state)
+    await _clean_up(state)
     return was_running or last is not None

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from qnetem.runtime.identity import Kind
+from qnetem.testbed.launch_record import FOLDER
 from qnetem.v1 import process_pb2
 
 __all__ = ["FOLDER", "Layout"]
-
-# beside the topology file
-FOLDER: Final = ".qnetem"
 
 
 @dataclass(frozen=True, slots=True)

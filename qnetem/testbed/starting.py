@@ -1,4 +1,9 @@
-"""qnetem.testbed.starting: a supervisor process that waits for its order, from the launcher's side. Edge."""
+"""qnetem.testbed.starting: a supervisor process that waits for its order, from the launcher's side. Edge.
+
+Imports almost nothing: a supervisor is started before the launcher has imported the rest.
+"""
+
+from __future__ import annotations  # State is named in annotations alone
 
 import asyncio
 import contextlib
@@ -10,13 +15,19 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qnetem.runtime.errors import DeadlineError, StartError
-from qnetem.testbed.state import Launch, State
+from qnetem.testbed.launch_record import Launch, is_running
 from qnetem.testbed.supervisor.lease import PACKET_BYTES
 
-__all__ = ["StartingSupervisor"]
+if TYPE_CHECKING:
+    from qnetem.testbed.state import State
+
+__all__ = ["PRELOADED", "StartingSupervisor", "started_early"]
+
+# what zygotes import; the broker, of which there is one, imports what it needs itself
+PRELOADED: Final = ("node.service", "quantum_channel.service", "classical_channel.service")
 
 _ANSWER_TIMEOUT_S: Final = 30.0
 
@@ -114,3 +125,14 @@ class StartingSupervisor:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 while await asyncio.get_running_loop().sock_recv(self._control, PACKET_BYTES):
                     pass
+
+
+def started_early(topology_path: str | Path) -> StartingSupervisor | None:
+    """Start a supervisor for `launch` to use, before it is even imported; None when the testbed runs.
+
+    Its zygote takes a second to import everything, and the launcher has to import a good deal too.
+    """
+    path = Path(topology_path).absolute()
+    if not path.is_file() or is_running(path):
+        return None
+    return StartingSupervisor(path, PRELOADED)

@@ -6,15 +6,15 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from qnetem.runtime import rng
 from qnetem.runtime.errors import ConflictError, QnetemError, StorageError
 from qnetem.runtime.pki import write_private
-from qnetem.testbed import linux
 from qnetem.testbed.desired import Desired
+from qnetem.testbed.launch_record import Launch
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import TestbedPlan
 from qnetem.testbed.run_folder import RunFolder
@@ -23,40 +23,12 @@ from qnetem.testbed.timekeeping import ClockRecord
 __all__ = ["Launch", "State", "write_quickly"]
 
 _T = TypeVar("_T")
-# the environment of every process of a launch says so
-_MARK: Final = "QNETEM_LAUNCH"
 
 
 class DamagedStateError(StorageError):
     """A file of the state folder is not what was written there."""
 
     reason: ClassVar[str] = "DAMAGED_STATE"
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """One run of a testbed: its supervisor, and the mark that all its processes carry."""
-
-    id: str
-    supervisor_pid: int
-    supervisor_ticks: int
-    socket: str
-    topology_path: str
-
-    @property
-    def mark(self) -> str:
-        """The entry in the environment of every process of this launch."""
-        return f"{_MARK}={self.id}"
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its supervisor runs."""
-        return linux.is_alive(self.supervisor_pid, self.supervisor_ticks)
-
-    def end(self) -> list[int]:
-        """Kill the supervisor, with which all others die, and what should still be there; return their pids."""
-        killed = [self.supervisor_pid] if linux.kill_exactly(self.supervisor_pid, self.supervisor_ticks) else []
-        return killed + [pid for pid, ticks in linux.pids_of_environment(self.mark) if linux.kill_exactly(pid, ticks)]
 
 
 def write_quickly(path: Path, data: bytes) -> None:
@@ -115,7 +87,7 @@ class State:
 
     def launch(self) -> Launch | None:
         """Return who was launched last; None when the testbed was taken down since."""
-        return self._read(self.layout.launch, lambda data: Launch(**json.loads(data)))
+        return self._read(self.layout.launch, Launch.from_bytes)
 
     def write_launch(self, launch: Launch) -> None:
         """Record who is launched."""

@@ -153,11 +153,14 @@ class _Supervision:
                     task.cancel()
 
     def _conclude(self) -> None:
-        """All processes have ended: time stands until the next run."""
+        """All processes have ended, and with them what they started: time stands until the next run."""
         try:
             self._write_clock(is_final=True)
         except StorageError as error:  # the next run goes by the record before
             _log.error("testbed.supervisor.clock_not_kept", detail=str(error))
+        last = self._state.launch()
+        if last is not None:
+            last.sweep()  # what processes started in sessions of their own
         self._state.clear_launch()
 
     async def _serve(self, reach: Reach) -> None:

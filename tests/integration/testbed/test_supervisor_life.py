@@ -75,7 +75,8 @@ async def test_several_processes_are_restarted_at_once(lab: Lab) -> None:
         before = await statuses(client)
         after = await client.act(PROCESS_ACTION_RESTART, ["n0", "n1", "n0"])
         assert [one.name for one in after] == ["n0", "n1"]
-        assert all(one.state == PROCESS_STATE_STARTING and one.pid != before[one.name].pid for one in after)
+        assert {one.state for one in after} <= {PROCESS_STATE_STARTING, PROCESS_STATE_HEALTHY}
+        assert all(one.pid not in (0, before[one.name].pid) for one in after)
         await client.wait_until_healthy(20)
 
 
