@@ -44,8 +44,9 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     # the default waits up to 12 s after an outage
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 250),
+    # in spite of its name, the least time that one attempt gets, TLS included: not less than a busy machine takes
+    ("grpc.min_reconnect_backoff_ms", 3000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 )
