@@ -11,7 +11,9 @@ import math
 import numba
 import numpy as np
 
+from qnetem.runtime.rng_compiled import philox4x32
 from quantum_channel.detector import CELL_COUNT, FIRST_DARK_CELL
+from quantum_channel.log_compiled import log_uniform
 from quantum_channel.response import Response
 from quantum_channel.sampler import AFTERPULSE_DRAW, BLOCK_BITS, GAP_LIMIT, Carry, Keys, Sample
 
@@ -24,45 +26,12 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
 
-@_inlined
-def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """runtime.rng_compiled's function on words held in uint64, which vectorises to two thirds of the time."""
-    x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
-    key0, key1 = np.uint64(k0), np.uint64(k1)
-    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
-    for _ in range(10):
-        p0, p1 = np.uint64(0xD2511F53) * x0, np.uint64(0xCD9E8D57) * x2
-        x0, x1, x2, x3 = (p1 >> half) ^ x1 ^ key0, p1 & low, (p0 >> half) ^ x3 ^ key1, p0 & low
-        key0, key1 = (key0 + np.uint64(0x9E3779B9)) & low, (key1 + np.uint64(0xBB67AE85)) & low
-    return x0, x1, x2, x3
-
-
-@_inlined
-def _log_uniform(word):  # type: ignore[no-untyped-def]
-    low, root_half = np.uint64(0xFFFFFFFFFFFFF), np.uint64(0x3FE6A09E667F3BCD)
-    bits = np.float64(np.float64(word) + 0.5).view(np.uint64) + (np.uint64(0x3FF0000000000000) - root_half)
-    power = np.float64(np.int32(bits >> np.uint64(52)) - np.int32(1023 + 32))
-    mantissa = np.uint64((bits & low) + root_half).view(np.float64)
-    s = (mantissa - 1.0) / (mantissa + 1.0)
-    square = s * s
-    series = 1.0 / 19.0
-    series = series * square + 1.0 / 17.0
-    series = series * square + 1.0 / 15.0
-    series = series * square + 1.0 / 13.0
-    series = series * square + 1.0 / 11.0
-    series = series * square + 1.0 / 9.0
-    series = series * square + 1.0 / 7.0
-    series = series * square + 1.0 / 5.0
-    series = series * square + 1.0 / 3.0
-    return power * 0.6931471805599453 + (2.0 * s) * (series * square + 1.0)
-
-
 @_jit
 def _draw(first, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # type: ignore[no-untyped-def]
     low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
     for j in range(len(gaps)):
-        w0, w1, w2, w3 = _philox(np.uint32(first + j), low, high, c3, k0, k1)
-        gaps[j] = np.int32(min(_log_uniform(np.uint32(w0)) * scale, GAP_LIMIT))
+        w0, w1, w2, w3 = philox4x32(np.uint32(first + j), low, high, c3, k0, k1)
+        gaps[j] = np.int32(min(log_uniform(np.uint32(w0)) * scale, GAP_LIMIT))
         keep[j] = np.uint32(w1)
         way[j] = np.uint32(w2)
         arrival[j] = np.uint32(w3)
@@ -71,14 +40,14 @@ def _draw(first, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # type: i
 @_inlined
 def _sent(low, high, c2, c3, k0, k1, is_x_from):  # type: ignore[no-untyped-def]
     """Return the class of a pulse as far as the transmitter's basis and bit go, and the word of its intensity."""
-    base, level, bit, _ = _philox(low, high, c2, c3, k0, k1)
+    base, level, bit, _ = philox4x32(low, high, c2, c3, k0, k1)
     return np.int32(base >= is_x_from) * np.int32(4) + np.int32(bit >> np.uint64(31)), np.uint32(level)
 
 
 @_inlined
 def _received(low, high, c2, c3, k0, k1, is_x_from):  # type: ignore[no-untyped-def]
     """Return what the receiver's basis adds to the class of a pulse."""
-    base, _, _, _ = _philox(low, high, c2, c3, k0, k1)
+    base, _, _, _ = philox4x32(low, high, c2, c3, k0, k1)
     return np.int32(base >= is_x_from) * np.int32(2)
 
 
@@ -170,12 +139,12 @@ def _come(limit, dead, blanked, due_at, due_end, due, n, clicks):  # type: ignor
 def _beget(number, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, due):  # type: ignore[no-untyped-def]
     """Put the afterpulse of the click that was candidate `number` among those due; return their new end."""
     low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
-    begets, delay, detector, _ = _philox(
+    begets, delay, detector, _ = philox4x32(
         np.uint32(number + AFTERPULSE_DRAW), low, high, keys[0, 3], keys[0, 0], keys[0, 1]
     )
     if begets >= afterpulse[0]:
         return due_end
-    wait = min(-_log_uniform(np.uint32(delay)) * afterpulse[1], GAP_LIMIT)
+    wait = min(-log_uniform(np.uint32(delay)) * afterpulse[1], GAP_LIMIT)
     whole = math.floor(wait)
     slot = blanked + 1 + np.int64(whole)
     place = due_end

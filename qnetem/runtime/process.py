@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from google.protobuf import json_format
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from qnetem.runtime import crashpoint, identity
 from qnetem.runtime.clock import Clock
@@ -185,6 +185,7 @@ async def standing(room: Room, config: process_pb2.ProcessConfig) -> AsyncIterat
         except OSError as error:
             raise StorageError(f"{error.filename or state_dir}: {error.strerror}") from error
         metrics = CollectorRegistry()
+        ProcessCollector(registry=metrics)
         telemetry = Telemetry(metrics)
         credentials = Credentials.load(config.credentials)
         process = Process(config, clock, credentials, journal, telemetry, metrics, Health(), get_logger(config.name))

@@ -14,29 +14,16 @@ _TRANSMITTER = np.uint32(STREAM_TRANSMITTER)
 _RECEIVER = np.uint32(STREAM_RECEIVER)
 
 
-@numba.njit(
-    "UniTuple(uint32, 4)(uint32, uint32, uint32, uint32, uint32, uint32)",
-    cache=True,
-    nogil=True,
-    inline="always",
-)
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """Return the four output words of one counter (see rng.philox4x32)."""
-    x0 = np.uint32(c0)
-    x1 = np.uint32(c1)
-    x2 = np.uint32(c2)
-    x3 = np.uint32(c3)
-    key0 = np.uint32(k0)
-    key1 = np.uint32(k1)
+    """Return the four output words of one counter (see rng.philox4x32), held in uint64: loops over it vectorise."""
+    x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
+    key0, key1 = np.uint64(k0), np.uint64(k1)
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     for _ in range(10):
-        p0 = np.uint64(x0) * np.uint64(0xD2511F53)
-        p1 = np.uint64(x2) * np.uint64(0xCD9E8D57)
-        x0 = np.uint32(np.uint32(p1 >> np.uint64(32)) ^ x1 ^ key0)
-        x1 = np.uint32(p1)
-        x2 = np.uint32(np.uint32(p0 >> np.uint64(32)) ^ x3 ^ key1)
-        x3 = np.uint32(p0)
-        key0 = np.uint32(key0 + np.uint32(0x9E3779B9))
-        key1 = np.uint32(key1 + np.uint32(0xBB67AE85))
+        p0, p1 = np.uint64(0xD2511F53) * x0, np.uint64(0xCD9E8D57) * x2
+        x0, x1, x2, x3 = (p1 >> half) ^ x1 ^ key0, p1 & low, (p0 >> half) ^ x3 ^ key1, p0 & low
+        key0, key1 = (key0 + np.uint64(0x9E3779B9)) & low, (key1 + np.uint64(0xBB67AE85)) & low
     return x0, x1, x2, x3
 
 
@@ -49,13 +36,13 @@ def transmitter_kernel(indices, words, z_threshold, thresholds, bases, intensiti
         low = np.uint32(indices[n] & np.uint64(0xFFFFFFFF))
         high = np.uint32(indices[n] >> np.uint64(32))
         w0, w1, w2, _ = philox4x32(low, high, np.uint32(_TRANSMITTER ^ words[2]), words[3], words[0], words[1])
-        bases[n] = np.uint64(w0) >= z_threshold
+        bases[n] = w0 >= z_threshold
         index = np.uint8(0)
         for threshold in thresholds:
-            if np.uint64(w1) >= threshold:
+            if w1 >= threshold:
                 index += np.uint8(1)
         intensities[n] = index
-        bits[n] = w2 >> np.uint32(31)
+        bits[n] = w2 >> np.uint64(31)
 
 
 @numba.njit("void(uint64[::1], uint32[::1], uint64, uint8[::1], uint8[::1])", cache=True, nogil=True)
@@ -65,5 +52,5 @@ def receiver_kernel(indices, words, z_threshold, bases, bits):  # type: ignore[n
         low = np.uint32(indices[n] & np.uint64(0xFFFFFFFF))
         high = np.uint32(indices[n] >> np.uint64(32))
         w0, _, w2, _ = philox4x32(low, high, np.uint32(_RECEIVER ^ words[2]), words[3], words[0], words[1])
-        bases[n] = np.uint64(w0) >= z_threshold
-        bits[n] = w2 >> np.uint32(31)
+        bases[n] = w0 >= z_threshold
+        bits[n] = w2 >> np.uint64(31)
