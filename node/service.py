@@ -34,7 +34,7 @@ from qnetem.v1 import (
 
 __all__ = ["serve"]
 
-_TELEMETRY_S: Final = 1.0
+_TELEMETRY_S: Final = 2.0
 _WATCH_LIMIT: Final = 1000
 
 
@@ -108,7 +108,7 @@ class _NodeServicer(node_pb2_grpc.NodeServiceServicer):
 
 
 async def _publish_forever(node: NodeContext, board: _Board) -> None:
-    """Publish the figures of links and pools once a wall second."""
+    """Publish the figures of links and pools every two wall seconds."""
     telemetry = node.process.telemetry
     is_failing = False
     while True:

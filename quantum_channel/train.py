@@ -14,7 +14,7 @@ CLICK_BYTES: Final = 9  # int32 offset, uint8 detectors, int32 arrival
 # pulse indices are of 64 bits
 _BLOCK_LIMIT: Final = 1 << 44
 _STRETCH_BYTES: Final = 900_000
-_STRETCH_S: Final = 0.05
+_STRETCH_S: Final = 0.25
 
 
 class BadTrainError(BadInputError):
@@ -88,8 +88,8 @@ class TrainOrder:
 def stretch_limit(response: Response, period_ps: float, scale: float) -> int:
     """Return how many blocks are sampled and delivered at a time, at most.
 
-    About a megabyte of clicks, so that a message stays small, and 50 ms, so that sifting flows: of emulated time, or of
-    wall time where that passes more slowly.
+    About a megabyte of clicks, so that a message stays small, and a quarter of a second, so that sifting flows at the
+    cost of few messages: of emulated time, or of wall time where that passes more slowly.
     """
     block_s = BLOCK_PULSES * period_ps / 1e12
     by_time = _STRETCH_S * max(1.0, scale) / block_s

@@ -12,7 +12,7 @@ from qnetem.v1 import link_session_pb2
 
 __all__ = ["GREETING_S", "HEARTBEAT_MS", "SILENCE_MS", "Wire"]
 
-HEARTBEAT_MS: Final = 500
+HEARTBEAT_MS: Final = 1000
 SILENCE_MS: Final = 4000
 # hello and settlement together, wall seconds
 GREETING_S: Final = 10.0
