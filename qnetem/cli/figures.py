@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["count_text", "percent_text", "rate_text", "span_text"]
+__all__ = ["count_text", "load_text", "memory_text", "percent_text", "rate_text", "span_text"]
 
 _PREFIXES: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -39,3 +39,13 @@ def span_text(span_s: float) -> str:
         if seconds >= size:
             return f"{seconds // size} {name} {seconds % size // smaller_size} {smaller}"
     return f"{seconds} s"
+
+
+def load_text(load: float | None) -> str:
+    """Return a load in cores as percent of one: `12 %`, `140 %`; "-" where it is not known."""
+    return "-" if load is None else f"{100 * load:.0f} %"
+
+
+def memory_text(memory_bytes: int) -> str:
+    """Return an amount of memory in its largest unit: `4.7 MiB`, `1.2 GiB`."""
+    return f"{memory_bytes / 2**30:.1f} GiB" if memory_bytes >= 2**30 else f"{memory_bytes / 2**20:.1f} MiB"

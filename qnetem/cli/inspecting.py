@@ -1,12 +1,21 @@
 """qnetem.cli.inspecting: `inspect`. Wiring."""
 
-from typing import Any, Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from qnetem.cli.options import Format, FormatOption, TopologyOption
+import typer
+
+from qnetem.cli.options import Format, FormatOption, TopologyOption, duration_s
 from qnetem.cli.output import print_json, print_table
 from qnetem.cli.testbeds import client_of, run
 
-__all__ = ["STYLES", "inspect", "told"]
+if TYPE_CHECKING:
+    from qnetem.testbed.client import TestbedClient
+    from qnetem.v1 import supervisor_pb2
+
+__all__ = ["STYLES", "Inspection", "Table", "head", "inspect", "print_tables", "tables", "told"]
 
 STYLES: Final = {
     "HEALTHY": "green",
@@ -22,29 +31,104 @@ STYLES: Final = {
     "DOWN": "red",
     "UNKNOWN": "red",
 }
+_NUMBERS: Final = frozenset(
+    {
+        *("PID", "RESTARTS", "CPU", "MEMORY", "THREADS", "LAG"),
+        *("QBER", "CLICKS", "SIFTED", "SECRET (GROSS)"),
+        *("AVAILABLE", "OF THE PEER", "ASSIGNED", "DELIVERED"),
+    }
+)
+# two readings of CPU time so far apart give a load
+_LOAD_S: Final = 0.5
 
 
-async def told(topology: Any) -> dict[str, Any]:
-    """Return what the supervisor and the nodes say, as JSON values."""
-    from qnetem.testbed.inspected import inspected_values
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of `inspect`."""
 
-    async with client_of(topology) as client:
-        return inspected_values(await client.inspect())
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    @property
+    def right(self) -> tuple[str, ...]:
+        """The columns of numbers."""
+        return tuple(name for name in self.header if name in _NUMBERS)
 
 
-def inspect(topology: TopologyOption = None, form: FormatOption = Format.TABLE) -> None:
-    """Show processes, links and pools of keys of the running testbed."""
-    values = run(told(topology))
-    if form is Format.JSON:
-        print_json(values)
-        return
-    from qnetem.cli.report import link_rows, pool_rows, process_rows
+def head(values: dict[str, Any]) -> str:
+    """Return which testbed it is, and how it is on the whole, in two lines."""
+    from qnetem.cli.report import summary
 
     scale = "" if values["scale"] == 1 else f", time x {values['scale']:g}"
-    print(f"testbed {values['name']}, seed {values['seed']}{scale}: {values['topology_path']}\n")
-    print_table(*process_rows(values["processes"]), right=("PID", "RESTARTS"), styles=STYLES)
-    print()
-    print_table(*link_rows(values["links"]), right=("QBER", "CLICKS", "SIFTED", "SECRET (GROSS)"), styles=STYLES)
+    return f"testbed {values['name']}, seed {values['seed']}{scale}: {values['topology_path']}\n{summary(values)}"
+
+
+def tables(values: dict[str, Any]) -> Iterator[Table]:
+    """Yield the tables of `inspect`: processes, links, pools of keys."""
+    from qnetem.cli.report import link_rows, pool_rows, process_rows, usage_rows
+
+    is_wide = "own_processes" in values
+    yield Table(*(usage_rows(values) if is_wide else process_rows(values["processes"])))
+    if values["links"]:
+        yield Table(*link_rows(values["links"]))
     if values["pools"]:
+        yield Table(*pool_rows(values["pools"]))
+
+
+class Inspection:
+    """Asks one testbed again and again."""
+
+    def __init__(self, client: "TestbedClient", is_wide: bool) -> None:
+        """Ask through `client`."""
+        self._client = client
+        self._is_wide = is_wide
+        self._last: supervisor_pb2.InspectResponse | None = None
+
+    async def values(self) -> dict[str, Any]:
+        """Return what the supervisor and the nodes say now; the first time takes longer when it is wide."""
+        import asyncio
+
+        from qnetem.testbed.inspected import inspected_values
+
+        if self._is_wide and self._last is None:
+            self._last = await self._client.inspect(has_usage=True)
+            await asyncio.sleep(_LOAD_S)
+        response = await self._client.inspect(has_usage=self._is_wide)
+        values = inspected_values(response, self._last)
+        self._last = response
+        return values
+
+
+async def told(topology: Path | None, *, is_wide: bool = False) -> dict[str, Any]:
+    """Return what the supervisor and the nodes say, as JSON values."""
+    async with client_of(topology) as client:
+        return await Inspection(client, is_wide).values()
+
+
+def inspect(
+    topology: TopologyOption = None,
+    wide: Annotated[bool, typer.Option("--wide", help="CPU, memory, threads and lag of each process too.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    every: Annotated[str, typer.Option(metavar="TIME", help="How often, with its unit.")] = "1s",
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show processes, links and pools of keys of the running testbed."""
+    every_s = duration_s(every)
+    if watch:
+        from qnetem.cli.refreshing import refreshed
+
+        refreshed(topology, is_wide=wide, every_s=every_s, form=form)
+        return
+    values = run(told(topology, is_wide=wide))
+    if form is Format.JSON:
+        print_json(values)
+    else:
+        print_tables(values)
+
+
+def print_tables(values: dict[str, Any]) -> None:
+    """Print what `inspect` shows people."""
+    print(head(values))
+    for table in tables(values):
         print()
-        print_table(*pool_rows(values["pools"]), right=("AVAILABLE", "OF THE PEER", "ASSIGNED", "DELIVERED"))
+        print_table(table.header, table.rows, right=table.right, styles=STYLES)

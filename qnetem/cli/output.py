@@ -3,9 +3,12 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["columns", "print_json", "print_table", "say"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["columns", "print_json", "print_table", "rich_table", "say"]
 
 
 def say(text: str) -> None:
@@ -48,8 +51,21 @@ def print_table(
         for line in columns(header, rows):
             print(line)
         return
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    Console().print(rich_table(header, rows, title=title, right=right, styles=styles))
+
+
+def rich_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    right: Sequence[str] = (),
+    styles: Mapping[str, str] | None = None,
+) -> "Table":
+    """Return a table as a terminal shows it; arguments as for `print_table`."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
@@ -58,4 +74,4 @@ def print_table(
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
-    Console().print(table)
+    return table

@@ -1,11 +1,23 @@
 """qnetem.cli.report: what `inspect` shows, as rows of tables. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from qnetem.cli.figures import count_text, percent_text, rate_text, span_text
+from qnetem.cli.figures import count_text, load_text, memory_text, percent_text, rate_text, span_text
 
-__all__ = ["link_rows", "pool_rows", "process_rows"]
+__all__ = ["link_rows", "pool_rows", "process_rows", "summary", "usage_rows"]
+
+
+def summary(values: dict[str, Any]) -> str:
+    """Return one line about the whole: `5 processes: 5 HEALTHY; 1 link: 1 OPERATING`."""
+    parts = []
+    for one, many in (("process", "processes"), ("link", "links")):
+        counted = Counter(each["state"] for each in values[many])
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items(), key=lambda pair: -pair[1]))
+        total = len(values[many])
+        parts.append(f"{total} {one if total == 1 else many}" + (f": {states}" if states else ""))
+    return "; ".join(parts)
 
 
 def process_rows(processes: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -24,6 +36,30 @@ def process_rows(processes: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], 
         for one in processes
     ]
     return header, rows
+
+
+def usage_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows of a table of what processes use: each, the testbed's own, and all together."""
+    header = ("PROCESS", "KIND", "STATE", "PID", "CPU", "MEMORY", "THREADS", "LAG", "UP", "RESTARTS", "LAST END")
+    rows: list[tuple[str, ...]] = []
+    for one in values["processes"]:
+        name, kind, state, pid, up, *rest = process_rows([one])[1][0]
+        lag = "-" if one["lag_s"] is None else f"{one['lag_s']:.2f} s"
+        rows.append((name, kind, state, pid, *_usage_cells(one["usage"]), lag, up, *rest))
+    for one in values["own_processes"]:
+        rows.append((one["name"], "-", "-", str(one["pid"]), *_usage_cells(one["usage"]), *("-",) * 4))
+    used = [one["usage"] for one in (*values["processes"], *values["own_processes"]) if one["usage"] is not None]
+    loads = [usage["cpu_load"] for usage in used if usage["cpu_load"] is not None]
+    total = {name: sum(usage[name] for usage in used) for name in ("memory_bytes", "thread_count")}
+    cells = _usage_cells({**total, "cpu_load": sum(loads) if loads else None})
+    rows.append(("all", "-", "-", "-", *cells, *("-",) * 4))
+    return header, rows
+
+
+def _usage_cells(usage: dict[str, Any] | None) -> tuple[str, str, str]:
+    if usage is None:
+        return "-", "-", "-"
+    return load_text(usage["cpu_load"]), memory_text(usage["memory_bytes"]), str(usage["thread_count"])
 
 
 def link_rows(links: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

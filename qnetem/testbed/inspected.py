@@ -1,6 +1,6 @@
 """qnetem.testbed.inspected: a testbed as JSON values, from what the supervisor and the nodes say. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -92,8 +92,57 @@ def _rank(state: str) -> int:
     return _WORST_FIRST.index(state) if state in _WORST_FIRST else 0
 
 
-def inspected_values(response: supervisor_pb2.InspectResponse) -> dict[str, Any]:
-    """Return a testbed, its processes, links and pools as JSON values."""
+def _with_usage(
+    values: dict[str, Any],
+    now: Mapping[str, supervisor_pb2.ProcessUsage],
+    before: Mapping[str, supervisor_pb2.ProcessUsage],
+) -> dict[str, Any]:
+    """Return a process with what it uses; the load is of the time since `before`, None where that is not known."""
+    usage, earlier = now.get(values["name"]), before.get(values["name"])
+    if usage is None:
+        return {**values, "usage": None}
+    load: float | None = None
+    if earlier is not None and earlier.pid == usage.pid and usage.at_s > earlier.at_s:
+        # less than before: something that it had started has ended
+        load = max(0.0, usage.cpu_s - earlier.cpu_s) / (usage.at_s - earlier.at_s)
+    return {**values, "usage": {"cpu_load": load, **_scalars(usage, ("cpu_s", "memory_bytes", "thread_count"))}}
+
+
+def _wide(
+    values: dict[str, Any], response: supervisor_pb2.InspectResponse, earlier: supervisor_pb2.InspectResponse | None
+) -> dict[str, Any]:
+    """Return a testbed with what its processes use and how far each is behind emulated time."""
+    now = {usage.name: usage for usage in response.usages}
+    before = {usage.name: usage for usage in earlier.usages} if earlier is not None else {}
+    lag_s: dict[str, float] = {}
+    for link in values["links"]:
+        for name in (*link["endpoints"], link["quantum_channel"]):
+            lag_s[name] = max(lag_s.get(name, 0.0), link["lag_s"])
+    processes = [
+        {**_with_usage(process, now, before), "lag_s": lag_s.get(process["name"])} for process in values["processes"]
+    ]
+    own = [
+        _with_usage({"name": name, "pid": now[name].pid}, now, before)
+        for name in ("supervisor", "zygote")
+        if name in now
+    ]
+    return {**values, "processes": processes, "own_processes": own}
+
+
+def inspected_values(
+    response: supervisor_pb2.InspectResponse, earlier: supervisor_pb2.InspectResponse | None = None
+) -> dict[str, Any]:
+    """Return a testbed, its processes, links and pools as JSON values.
+
+    A response with usages gives each process `usage` (`cpu_load` in cores since the `earlier` response, `cpu_s`,
+    `memory_bytes` as proportional set size, `thread_count`; None for one that does not run) and `lag_s` (emulated
+    seconds that the worst of its quantum links is behind; None for one without).
+    """
+    values = _plain_values(response)
+    return _wide(values, response, earlier) if response.usages else values
+
+
+def _plain_values(response: supervisor_pb2.InspectResponse) -> dict[str, Any]:
     testbed = response.testbed
     reports = {report.name: report for report in response.nodes}
     pool_fields = [field.name for field in node_pb2.PoolStatus.DESCRIPTOR.fields]

@@ -246,11 +246,14 @@ class TelemetryConfig(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_PATH_FIELD_NUMBER: _builtins.int
+    AUTHORITY_PATH_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     port: _builtins.int
     username: _builtins.str
     password_path: _builtins.str
-    """A file that holds the password, 0600."""
+    """A file that holds the password, 0600. Empty, with the username: without either."""
+    authority_path: _builtins.str
+    """Certificates (PEM) that the broker's has to descend from; empty: the testbed's authority."""
     def __init__(
         self,
         *,
@@ -258,10 +261,11 @@ class TelemetryConfig(_message.Message):
         port: _builtins.int = ...,
         username: _builtins.str = ...,
         password_path: _builtins.str = ...,
+        authority_path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "password_path", b"password_path", "port", b"port", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority_path", b"authority_path", "host", b"host", "password_path", b"password_path", "port", b"port", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -552,20 +556,24 @@ class BrokerConfig(_message.Message):
 
     LISTEN_FIELD_NUMBER: _builtins.int
     USERS_PATH_FIELD_NUMBER: _builtins.int
+    PROGRAM_FIELD_NUMBER: _builtins.int
     listen: _builtins.str
     users_path: _builtins.str
     """File of "username:sha256(password) in hex" lines, 0600. A party publishes below qnetem/<testbed>/<username>/ alone;
-    the user "operator" reads everything.
+    the user "operator" reads everything. With `program`: lines as mosquitto_passwd(1) writes them.
     """
+    program: _builtins.str
+    """Absolute path of the mosquitto to run; empty: the embedded broker."""
     def __init__(
         self,
         *,
         listen: _builtins.str = ...,
         users_path: _builtins.str = ...,
+        program: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listen", b"listen", "users_path", b"users_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listen", b"listen", "program", b"program", "users_path", b"users_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -243,12 +243,17 @@ Global___LinkPlace: _TypeAlias = LinkPlace  # noqa: Y015
 class InspectRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    HAS_USAGE_FIELD_NUMBER: _builtins.int
+    has_usage: _builtins.bool
+    """Also read what every process uses of the machine."""
     def __init__(
         self,
+        *,
+        has_usage: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_usage", b"has_usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,23 +265,68 @@ class InspectResponse(_message.Message):
 
     TESTBED_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
+    USAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def testbed(self) -> Global___GetTestbedResponse: ...
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeReport]: ...
+    @_builtins.property
+    def usages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessUsage]:
+        """Of every process that runs, and of "supervisor" and "zygote"; empty unless asked for."""
+
     def __init__(
         self,
         *,
         testbed: Global___GetTestbedResponse | None = ...,
         nodes: _abc.Iterable[Global___NodeReport] | None = ...,
+        usages: _abc.Iterable[Global___ProcessUsage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["testbed", b"testbed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "testbed", b"testbed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "testbed", b"testbed", "usages", b"usages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InspectResponse: _TypeAlias = InspectResponse  # noqa: Y015
+
+@_typing.final
+class ProcessUsage(_message.Message):
+    """What a process and what it has started use of the machine, as Linux counts it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    CPU_S_FIELD_NUMBER: _builtins.int
+    AT_S_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    THREAD_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    pid: _builtins.int
+    cpu_s: _builtins.float
+    """CPU time since the process started, user and system. Two readings give a load."""
+    at_s: _builtins.float
+    """Host time of the reading, CLOCK_MONOTONIC: only differences mean anything."""
+    memory_bytes: _builtins.int
+    """Proportional set size: what it shares with others is counted in equal parts. 0 where Linux does not tell."""
+    thread_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        pid: _builtins.int = ...,
+        cpu_s: _builtins.float = ...,
+        at_s: _builtins.float = ...,
+        memory_bytes: _builtins.int = ...,
+        thread_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "cpu_s", b"cpu_s", "memory_bytes", b"memory_bytes", "name", b"name", "pid", b"pid", "thread_count", b"thread_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProcessUsage: _TypeAlias = ProcessUsage  # noqa: Y015
 
 @_typing.final
 class NodeReport(_message.Message):

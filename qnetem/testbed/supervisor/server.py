@@ -1,6 +1,7 @@
 """qnetem.testbed.supervisor.server: the supervisor as a gRPC service on its local socket. Edge."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from qnetem.testbed.supervisor.children import Children
 from qnetem.testbed.supervisor.events import Events
 from qnetem.testbed.supervisor.links import Links
 from qnetem.testbed.supervisor.reach import Reach
+from qnetem.testbed.supervisor.usage import read_usages
 from qnetem.v1 import process_pb2, supervisor_pb2, supervisor_pb2_grpc
 
 __all__ = ["SupervisorServicer"]
@@ -26,6 +28,7 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
         events: Events,
         *,
         describe: Callable[[], supervisor_pb2.GetTestbedResponse],
+        zygote_pid: Callable[[], int],
         take_down: Callable[[], None],
         is_down: asyncio.Event,
     ) -> None:
@@ -37,6 +40,7 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
             reach: Calls to the processes.
             events: What happens.
             describe: Returns the testbed as it is, without `is_held`.
+            zygote_pid: Returns the pid of the zygote.
             take_down: Begins to take everything down.
             is_down: Set when all processes have ended.
         """
@@ -45,6 +49,7 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
         self._reach = reach
         self._events = events
         self._describe = describe
+        self._zygote_pid = zygote_pid
         self._take_down = take_down
         self._is_down = is_down
         self._hold_count = 0
@@ -64,7 +69,12 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
         """Ask every node."""
         names = [child.plan.name for child in self._children if child.plan.kind == process_pb2.PROCESS_KIND_NODE]
         nodes = await self._reach.nodes(names)
-        return supervisor_pb2.InspectResponse(testbed=self._testbed(), nodes=nodes)
+        usages = await asyncio.to_thread(read_usages, self._pids()) if request.has_usage else []
+        return supervisor_pb2.InspectResponse(testbed=self._testbed(), nodes=nodes, usages=usages)
+
+    def _pids(self) -> dict[str, int]:
+        pids = {child.plan.name: child.pid for child in self._children if child.pid}
+        return pids | {"supervisor": os.getpid(), "zygote": self._zygote_pid()}
 
     async def Act(self, request: supervisor_pb2.ActRequest, context: Any) -> supervisor_pb2.ActResponse:
         """Start, stop, kill, restart, pause or resume processes."""

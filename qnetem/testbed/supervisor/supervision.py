@@ -170,6 +170,7 @@ class _Supervision:
             reach,
             self._events,
             describe=self._describe,
+            zygote_pid=lambda: self._spawner.pid,
             take_down=self._is_wanted_down.set,
             is_down=self._is_down,
         )
