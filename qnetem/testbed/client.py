@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import grpc.aio
 
 from qnetem.runtime import rpc
-from qnetem.runtime.errors import ConflictError, DeadlineError, NotFoundError, QnetemError, StartError, UnavailableError
+from qnetem.runtime.errors import ConflictError, DeadlineError, NotFoundError, StartError, UnavailableError
 from qnetem.testbed.progress import Progress
 from qnetem.testbed.state import State
 from qnetem.v1 import parameters_pb2, supervisor_pb2, supervisor_pb2_grpc
@@ -136,14 +136,14 @@ class TestbedClient:
     async def watch(self) -> AsyncGenerator[supervisor_pb2.WatchEventsResponse, None]:
         """Yield the state of everything, then every event until the testbed is down."""
         call = self._stub.WatchEvents(supervisor_pb2.WatchEventsRequest())
+        is_down = False
         try:
             async for response in rpc.stream(call):
+                is_down = response.event.event == "testbed.down"
                 yield response
-        except QnetemError as error:
-            if type(error) is not QnetemError:
+        except UnavailableError:
+            if not is_down:  # else the supervisor has ended before the stream's own end was read
                 raise
-            # a status that no handler of ours gives: gRPC's word for a connection that broke
-            raise UnavailableError("the supervisor went away") from None
         finally:
             call.cancel()
 

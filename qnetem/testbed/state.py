@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 
-from qnetem.runtime import rng
 from qnetem.runtime.errors import ConflictError, QnetemError, StorageError
 from qnetem.runtime.pki import write_private
 from qnetem.testbed.desired import Desired
@@ -131,6 +130,8 @@ class State:
 
     def secret(self, reproducible_seed: int | None) -> bytes:
         """Return the testbed secret, drawn the first time; with a seed it follows from that and is not kept."""
+        from qnetem.runtime import rng  # here: it imports numpy, which a supervisor has no use for
+
         if reproducible_seed is not None:
             return rng.reproducible_testbed_secret(reproducible_seed)
         secret = self._read(self.layout.secret, bytes)

@@ -3,13 +3,13 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from google.protobuf import json_format
 
 from qnetem.runtime.errors import BadInputError, NotFoundError, QnetemError, StorageError
 from qnetem.runtime.log import get_logger
-from qnetem.runtime.process import load_config
 from qnetem.testbed import desired as wishes
 from qnetem.testbed.desired import PLANES, Desired, Plane, Settings
 from qnetem.testbed.overlay import checked_fault, difference, overlaid, planes_of
@@ -72,7 +72,7 @@ class Links:
         wanted = self._in_force.only(plan.links)
         if self._written[plan.name] != wanted:
             path = self._state.layout.config(plan.name)
-            config = load_config(path)
+            config = _loaded(path)
             wishes.apply(wanted, config)
             try:
                 write_quickly(path, json_format.MessageToJson(config).encode())
@@ -163,7 +163,7 @@ class Links:
         begun.fault_id = f"{link.id}/{next(self._fault_numbers)}"
         async with self._changing:
             if begun.added_loss_db and link.id not in self._planned_loss_db:
-                config = load_config(self._state.layout.config(link.quantum_channel)).quantum_channel
+                config = _loaded(self._state.layout.config(link.quantum_channel)).quantum_channel
                 self._planned_loss_db |= {one.link_id: one.planned.extra_loss_db for one in config.links}
             faults = {**self._faults, begun.fault_id: begun}
             try:
@@ -282,6 +282,12 @@ class Links:
                 getattr(report, f"desired_{plane}").CopyFrom(settings)
         report.faults.extend(fault for fault in self._faults.values() if fault.link_id == link.id)
         return report
+
+
+def _loaded(path: Path) -> process_pb2.ProcessConfig:
+    from qnetem.runtime.process import load_config  # here: it imports what only processes need
+
+    return load_config(path)
 
 
 def _channel(link: LinkPlan, plane: Plane) -> str:

@@ -13,8 +13,7 @@ from qnetem.runtime.errors import StartError
 from qnetem.runtime.log import get_logger
 from qnetem.testbed import linux
 from qnetem.testbed.supervisor.zygote_process import ZygoteProcess
-from qnetem.testbed.zygote.forking import ForkRequest
-from qnetem.testbed.zygote.serving import PACKET_BYTES
+from qnetem.testbed.zygote.forking import PACKET_BYTES, ForkRequest
 
 __all__ = ["Spawner", "ZygoteError"]
 

@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from contextlib import AsyncExitStack
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from qnetem.runtime import rpc
@@ -17,7 +16,6 @@ from qnetem.runtime.clock import PS_PER_S, Clock
 from qnetem.runtime.errors import NotFoundError, QnetemError, StartError, StorageError
 from qnetem.runtime.journal import Journal
 from qnetem.runtime.log import configure, get_logger
-from qnetem.runtime.process import EXIT_CRASHED, EXIT_NOT_STARTED
 from qnetem.testbed import linux
 from qnetem.testbed.credentials import SUPERVISOR
 from qnetem.testbed.layout import Layout
@@ -43,6 +41,11 @@ _log = get_logger("testbed.supervisor")
 # a process that is stopped has this long to end by itself
 _GRACE_S: Final = 5.0
 _CLOCK_RECORD_S: Final = 5.0
+# calls that the end of everything answers have this long to do so
+_LAST_ANSWERS_S: Final = 2.0
+# as processes say it
+_EXIT_CRASHED: Final = 1
+_EXIT_NOT_STARTED: Final = 4
 
 
 async def supervise(control: socket.socket, zygote: ZygoteProcess) -> int:
@@ -71,10 +74,10 @@ async def supervise(control: socket.socket, zygote: ZygoteProcess) -> int:
         if known is None:
             _log.exception("testbed.supervisor.crashed")
             lease.failed(StartError(f"the supervisor crashed: see {state.layout.log(SUPERVISOR)}"))
-            return EXIT_CRASHED
+            return _EXIT_CRASHED
         _log.error("testbed.supervisor.failed", detail=str(known), reason=known.reason)
         lease.failed(known)
-        return EXIT_NOT_STARTED
+        return _EXIT_NOT_STARTED
     finally:
         spawner.close()
     return 0
@@ -181,7 +184,7 @@ class _Supervision:
             {},
         )
         path = self._state.run_folder.socket
-        async with rpc.serve(f"unix:{path}", None, [registration]):
+        async with rpc.serve(f"unix:{path}", None, [registration], grace_s=_LAST_ANSWERS_S):
             self._lease.serves(path)
             self._events.tell("testbed.starting", processes=len(self._plan.processes))
             async with asyncio.TaskGroup() as tasks:
@@ -290,6 +293,8 @@ def _age_s() -> float:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # 30 ms that nothing else waits for
+
     with contextlib.suppress(PackageNotFoundError):
         return version("qnetem")
     return "unknown"

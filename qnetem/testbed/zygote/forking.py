@@ -14,8 +14,10 @@ from typing import Final, NoReturn, TypedDict
 
 from qnetem.testbed import linux
 
-__all__ = ["ORPHANED", "ForkReport", "ForkRequest", "fork_all"]
+__all__ = ["ORPHANED", "PACKET_BYTES", "ForkReport", "ForkRequest", "fork_all"]
 
+# the longest packet between a zygote and its supervisor
+PACKET_BYTES: Final = 128 * 1024
 # exit code of a child whose supervisor had ended before it could ask to die with it
 ORPHANED: Final = 70
 

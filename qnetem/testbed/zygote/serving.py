@@ -10,16 +10,14 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from qnetem.runtime.process import EXIT_NOT_STARTED
 from qnetem.testbed import linux
-from qnetem.testbed.zygote.forking import ORPHANED, fork_all
+from qnetem.testbed.zygote.forking import ORPHANED, PACKET_BYTES, fork_all
 from qnetem.testbed.zygote.preload import preload
 
-__all__ = ["PACKET_BYTES", "serve"]
-
-PACKET_BYTES: Final = 128 * 1024
+__all__ = ["serve"]
 
 
 def serve(control: socket.socket, supervisor_pid: int, rooms: Sequence[str]) -> int:
