@@ -43,9 +43,10 @@ format: $(STAMP) ## let ruff put the style right
 proto: $(STAMP) ## generate qnetem/v1 from proto/
 	scripts/proto.sh
 
-bench: $(STAMP) ## the figures of the README (about ten minutes)
-	$(BIN)/python -m bench.testbed
-	$(BIN)/python -m bench.post_processing
+bench: $(STAMP) ## the figures of docs/figures.md (about fifteen minutes)
+	$(BIN)/python -m bench.testbed --write
+	$(BIN)/python -m bench.scale --write
+	$(BIN)/python -m bench.post_processing --write
 
 clean: ## remove what was installed and built here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

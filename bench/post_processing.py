@@ -106,10 +106,10 @@ def main() -> None:
     rng = np.random.default_rng(1)
     command = "python -m bench.post_processing"
     header = ["sifted bits", "QBER", "transmitter Mb/s", "receiver Mb/s", "f", "rounds", "failed"]
-    publish("reconciliation", command, table(header, list(reconciliation_rows(rng))))
+    publish("Reconciliation", command, table(header, list(reconciliation_rows(rng))))
     rows: Iterable[list[str]] = (finishing(rng, bit_count) for bit_count in SIZES)
     header = ["sifted bits", "verification Mb/s", f"amplification Mb/s (l/n = {SECRET_SHARE})"]
-    publish("verification and amplification", command, table(header, list(rows)))
+    publish("Verification and amplification", command, table(header, list(rows)))
 
 
 if __name__ == "__main__":
