@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from qnetem.cli.inspecting import STYLES
 from qnetem.cli.options import Format, FormatOption, TopologyOption
 from qnetem.cli.output import print_json, print_table
+from qnetem.cli.report import STYLES, process_rows
 from qnetem.cli.testbeds import client_of, run
 
 __all__ = ["ACTIONS", "verb"]
@@ -35,7 +35,6 @@ def verb(action: str) -> Callable[..., None]:
 
 
 async def _act(action: str, names: list[str], topology: Path | None, form: Format) -> None:
-    from qnetem.cli.report import process_rows
     from qnetem.testbed.inspected import process_values
     from qnetem.v1.supervisor_pb2 import ProcessAction
 

@@ -2,7 +2,20 @@
 
 import typer
 
-from qnetem.cli import acting, diagnosis, files, importing, inspecting, keys, lifecycle, links, saes, watching
+from qnetem.cli import (
+    acting,
+    diagnosis,
+    executing,
+    files,
+    graphing,
+    importing,
+    inspecting,
+    keys,
+    lifecycle,
+    links,
+    saes,
+    watching,
+)
 
 __all__ = ["app"]
 
@@ -17,11 +30,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for verb in (files.init, files.validate, files.render, files.schema, lifecycle.up, lifecycle.down, inspecting.inspect):
+for verb in (
+    files.init,
+    files.validate,
+    files.render,
+    files.schema,
+    lifecycle.up,
+    lifecycle.down,
+    inspecting.inspect,
+    graphing.graph,
+):
     app.command()(verb)
 app.command(name="import")(importing.import_network)
 for action in acting.ACTIONS:
     app.command(name=action)(acting.verb(action))
+app.command(name="exec", context_settings=executing.CONTEXT)(executing.execute)
 for verb in (watching.logs, watching.events):
     app.command()(verb)
 app.add_typer(links.link, name="link")

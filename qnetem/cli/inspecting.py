@@ -9,28 +9,15 @@ import typer
 
 from qnetem.cli.options import Format, FormatOption, TopologyOption, duration_s
 from qnetem.cli.output import print_json, print_table
+from qnetem.cli.report import STYLES, link_rows, pool_rows, process_rows, summary, usage_rows
 from qnetem.cli.testbeds import client_of, run
 
 if TYPE_CHECKING:
     from qnetem.testbed.client import TestbedClient
     from qnetem.v1 import supervisor_pb2
 
-__all__ = ["STYLES", "Inspection", "Table", "head", "inspect", "print_tables", "tables", "told"]
+__all__ = ["Inspection", "Table", "head", "inspect", "print_tables", "tables", "told"]
 
-STYLES: Final = {
-    "HEALTHY": "green",
-    "OPERATING": "green",
-    "OPERATING (idle)": "green",
-    "DEGRADED": "yellow",
-    "COMMISSIONING": "yellow",
-    "STARTING": "yellow",
-    "RESTARTING": "yellow",
-    "PAUSED": "yellow",
-    "UNHEALTHY": "red",
-    "FAILED": "red",
-    "DOWN": "red",
-    "UNKNOWN": "red",
-}
 _NUMBERS: Final = frozenset(
     {
         *("PID", "RESTARTS", "CPU", "MEMORY", "THREADS", "LAG"),
@@ -57,16 +44,12 @@ class Table:
 
 def head(values: dict[str, Any]) -> str:
     """Return which testbed it is, and how it is on the whole, in two lines."""
-    from qnetem.cli.report import summary
-
     scale = "" if values["scale"] == 1 else f", time x {values['scale']:g}"
     return f"testbed {values['name']}, seed {values['seed']}{scale}: {values['topology_path']}\n{summary(values)}"
 
 
 def tables(values: dict[str, Any]) -> Iterator[Table]:
     """Yield the tables of `inspect`: processes, links, pools of keys."""
-    from qnetem.cli.report import link_rows, pool_rows, process_rows, usage_rows
-
     is_wide = "own_processes" in values
     yield Table(*(usage_rows(values) if is_wide else process_rows(values["processes"])))
     if values["links"]:

@@ -13,9 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from qnetem.cli.inspecting import STYLES, Inspection, head, print_tables, tables
+from qnetem.cli.inspecting import Inspection, head, print_tables, tables
 from qnetem.cli.options import Format
 from qnetem.cli.output import rich_table, say
+from qnetem.cli.report import STYLES
 from qnetem.cli.testbeds import run, state_of
 from qnetem.runtime.errors import BadInputError, DeadlineError, UnavailableError
 from qnetem.testbed.client import NotRunningError, connect

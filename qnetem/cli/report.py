@@ -2,11 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from qnetem.cli.figures import count_text, load_text, memory_text, percent_text, rate_text, span_text
 
-__all__ = ["link_rows", "pool_rows", "process_rows", "summary", "usage_rows"]
+__all__ = ["STYLES", "link_rows", "pool_rows", "process_rows", "summary", "usage_rows"]
+
+# how a state looks on a terminal
+STYLES: Final = {
+    "HEALTHY": "green",
+    "OPERATING": "green",
+    "OPERATING (idle)": "green",
+    "DEGRADED": "yellow",
+    "COMMISSIONING": "yellow",
+    "STARTING": "yellow",
+    "RESTARTING": "yellow",
+    "PAUSED": "yellow",
+    "UNHEALTHY": "red",
+    "FAILED": "red",
+    "DOWN": "red",
+    "UNKNOWN": "red",
+}
 
 
 def summary(values: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import pty
 import re
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -151,6 +152,83 @@ def test_watching_elsewhere_appends(pair: Cli) -> None:
     assert (code, out_text, err) == (3, "", "qnetem: --every is at least 100ms\n")
 
 
+def test_a_drawing_tells_the_states_of_a_running_testbed(pair: Cli, terminal_of: Callable[..., Terminal]) -> None:
+    pair.fine("up", "--wait")
+    assert re.search(r'-->\|"alice-bob<br/>25km<br/>(OPERATING|DEGRADED)"\|', pair.fine("graph"))
+    assert '"alice" [label="alice\\napp-1\\nHEALTHY", color="#' in pair.fine("graph", "-f", "dot")
+    assert pair.fine("graph", "--static").endswith('n_alice -->|"alice-bob<br/>25km"| n_bob\n')
+    terminal = terminal_of(pair, "graph")
+    terminal.until(lambda _: terminal.process.poll() is not None)
+    terminal.until(lambda shown: re.search(r"  <- alice  25km  alice-bob  \x1b\[3[23]m(OPERATING|DEGRADED)", shown))
+    pair.fine("stop", "qc-alice-bob")
+    try:
+        until(lambda: "<br/>qc-alice-bob STOPPED" in pair.fine("graph"))
+    finally:
+        pair.fine("start", "qc-alice-bob")
+
+
+def test_a_command_runs_where_its_node_stands(pair: Cli) -> None:
+    bob = pair.processes()["bob"]
+    found = json.loads(
+        pair.fine("exec", "bob", "--", sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))")
+    )
+    state = pair.folder / ".qnetem" / "pair" / "processes" / "bob" / "state"
+    assert pair.fine("exec", "bob", "pwd").strip() == str(state) == found["QNETEM_STATE_DIR"] == found["PWD"]
+    assert (found["QNETEM_TESTBED"], found["QNETEM_NODE"]) == ("pair", "bob")
+    for listener, address in bob["listeners"].items():
+        assert found[f"QNETEM_{listener.upper()}_ADDRESS"] == address
+    # paths that are there, and that only their owner reads
+    for name in ("QNETEM_CERTIFICATE_PATH", "QNETEM_KEY_PATH", "QNETEM_AUTHORITY_PATH", "QNETEM_MQTT_PASSWORD_PATH"):
+        path = Path(found[name])
+        assert path.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for secret in (path.read_text().strip() for path in (state.parents[2] / "pki" / "mqtt").iterdir()):
+        assert bool(secret in json.dumps(found)) is False
+
+
+def test_a_command_beside_a_node_is_that_node_to_others(pair: Cli) -> None:
+    """With the paths it finds it can be a client of its node's KME, which knows it as no SAE."""
+    code = (
+        "import os, ssl, urllib.request as u; e = os.environ;"
+        "c = ssl.create_default_context(cafile=e['QNETEM_AUTHORITY_PATH']);"
+        "c.load_cert_chain(e['QNETEM_CERTIFICATE_PATH'], e['QNETEM_KEY_PATH']);"
+        "u.urlopen(e['QNETEM_KME_URL'] + '/api/v1/keys/app-2/status', context=c)"
+    )
+    returned, _, err = pair.run("exec", "alice", "--", sys.executable, "-c", code)
+    assert returned == 1
+    assert "HTTP Error 401" in err
+
+
+def test_a_qnetem_beside_a_node_means_the_same_testbed(pair: Cli) -> None:
+    assert pair.fine("exec", "alice", sys.executable, "-m", "qnetem.cli", "graph", "--static").startswith("flowchart")
+
+
+def test_the_exit_code_is_the_commands(pair: Cli) -> None:
+    assert pair.run("exec", "alice", "--", "sh", "-c", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
+    assert pair.run("exec", "alice", "sh", "-c", "kill -KILL $$")[0] == -signal.SIGKILL
+    assert pair.run("exec", "alice", "no-such-program") == (
+        127,
+        "",
+        "qnetem: no-such-program: No such file or directory\n",
+    )
+    assert pair.run("exec", "alice", "/") == (126, "", "qnetem: /: Permission denied\n")
+    # Python ignores SIGPIPE, a command must not
+    code, out, _ = pair.run("exec", "alice", "--", "sh", "-c", "yes | head -1")
+    assert (code, out) == (0, "y\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("alise", "ls"), "testbed pair: no node 'alise' (did you mean 'alice'?)"),
+        (("cc", "ls"), "testbed pair: no node 'cc' (known: alice, bob)"),
+        (("alice", "--"), "no command is given"),
+    ],
+)
+def test_a_command_for_nothing_is_bad_input(pair: Cli, arguments: tuple[str, ...], why: str) -> None:
+    assert pair.run("exec", *arguments) == (3, "", f"qnetem: {why}\n")
+
+
 def test_watching_outlives_the_testbed(tmp_path: Path) -> None:
     shutil.copy(ROOT / "topologies" / "pair.yaml", tmp_path)
     cli = Cli(tmp_path)
@@ -162,6 +240,8 @@ def test_watching_outlives_the_testbed(tmp_path: Path) -> None:
         until(lambda: "5 processes" in watched.read_text())
         cli.fine("down")
         until(lambda: "testbed pair is not running\n" in told.read_text())
+        assert cli.run("exec", "alice", "ls") == (1, "", "qnetem: testbed pair is not running\n")
+        assert cli.fine("graph").endswith('n_alice -->|"alice-bob<br/>25km"| n_bob\n')
         before = len(watched.read_text())
         cli.fine("up")
         until(lambda: "5 processes" in watched.read_text()[before:])
