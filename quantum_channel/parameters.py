@@ -21,10 +21,10 @@ class BadLinkError(BadInputError):
 
 # both ends included; not a number is in no range
 RANGES: Final[Mapping[str, tuple[float, float]]] = {
-    "length_km": (0, 2_000),
+    "length_km": (0, 10_000),
     "attenuation_db_per_km": (0, 100),
     "connector_count": (0, 1_000),
-    "connector_loss_db": (0, 100),
+    "connector_loss_db": (0, 200),
     "extra_loss_db": (0, 1_000),
     "receiver_loss_db": (0, 1_000),
     "clock_hz": (1e3, 2e10),
@@ -35,7 +35,7 @@ RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "dark_count_hz": (0, 1e9),
     "dead_time_ps": (0, 10**10),
     "afterpulse_prob": (0, 1),
-    "afterpulse_tau_ps": (0, 10**9),
+    "afterpulse_tau_ps": (0, 10**10),
     "source_jitter_fwhm_ps": (0, 10_000),
     "detector_jitter_fwhm_ps": (0, 10_000),
     "link_jitter_fwhm_ps": (0, 10_000),

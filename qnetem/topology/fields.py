@@ -18,10 +18,10 @@ LENGTH: Final = Quantity(name="a length", units={"m": -3, "km": 0}, minimum=0, m
 ATTENUATION: Final = Quantity(name="an attenuation", units={"dB/km": 0}, minimum=0, maximum=100, example="0.2dB/km")
 LOSS: Final = Quantity(name="a loss", units={"dB": 0}, minimum=0, maximum=200, example="2dB")
 _RATES: Final = {"Hz": 0, "kHz": 3, "MHz": 6, "GHz": 9}
-CLOCK: Final = Quantity(name="a rate", units=_RATES, minimum=1e3, maximum=1e11, example="1GHz")
+CLOCK: Final = Quantity(name="a rate", units=_RATES, minimum=1e3, maximum=2e10, example="1GHz")
 RATE: Final = Quantity(name="a rate", units=_RATES, minimum=0, maximum=1e9, example="500Hz")
-JITTER: Final = Quantity(name="a time", units=_TIMES, minimum=0, maximum=1e6, example="50ps")
-DEAD_TIME: Final = Quantity(name="a time", units=_TIMES, minimum=0, maximum=10**12, is_whole=True, example="10us")
+JITTER: Final = Quantity(name="a time", units=_TIMES, minimum=0, maximum=1e4, example="50ps")
+DEAD_TIME: Final = Quantity(name="a time", units=_TIMES, minimum=0, maximum=10**10, is_whole=True, example="10us")
 DURATION: Final = Quantity(name="a time", units=_TIMES, minimum=0, maximum=60 * 10**12, is_whole=True, example="125us")
 PROBABILITY: Final = Quantity(name="a probability", units={"%": -2}, minimum=0, maximum=1, is_bare=True, example="2%")
 CHOICE: Final = Quantity(
