@@ -4,6 +4,7 @@ import typer
 
 from qnetem.cli import (
     acting,
+    collecting,
     diagnosis,
     executing,
     files,
@@ -51,6 +52,7 @@ app.add_typer(links.link, name="link")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(saes.sae, name="sae")
 app.command()(diagnosis.doctor)
+app.command()(collecting.collect)
 
 
 @app.command()
