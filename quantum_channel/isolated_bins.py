@@ -1,0 +1,89 @@
+"""quantum_channel.isolated_bins: jitter in a time-bin symbol that has no neighbours. Pure.
+
+Two bins of a width w, their centres T apart, bit 0 in the earlier one. A click outside both is not kept. Beside it
+`timing` has contiguous slots, where a click that leaves its own is kept as another's.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from quantum_channel.parameters import BadLinkError
+from quantum_channel.ranges import refuse_negative, refuse_not_finite, refuse_not_positive
+
+__all__ = ["NOT_KEPT", "BinOutcome", "bin_outcome", "binned_bits"]
+
+NOT_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BinOutcome:
+    """What jitter does. kept_prob: a click falls into a bin; error_prob: into the wrong one, among those kept."""
+
+    kept_prob: float
+    error_prob: float
+
+
+def bin_outcome(sigma_ps: float, separation_ps: float, width_ps: float, offset_ps: float = 0.0) -> BinOutcome:
+    """Return what Gaussian jitter does to symbols of equally likely bits.
+
+    Args:
+        sigma_ps: Standard deviation of the arrival.
+        separation_ps: T, from the centre of one bin to that of the other.
+        width_ps: w, at most T.
+        offset_ps: Mean arrival relative to the centre of the bin: what the receiver's clock is off.
+
+    Raises:
+        BadLinkError: A width is not above 0, the bins overlap, sigma is negative, or practically no click is kept.
+
+    Source: the Gaussian integral over each bin.
+    """
+    _check(separation_ps, width_ps)
+    refuse_negative(sigma_ps=sigma_ps)
+    refuse_not_finite(offset_ps=offset_ps)
+    right = _inside(-offset_ps, width_ps, sigma_ps)
+    # of the two bits, one has the other bin behind it and one before
+    wrong = sum(_inside(side * separation_ps - offset_ps, width_ps, sigma_ps) for side in (-1, 1)) / 2.0
+    if not right + wrong > 0.0:
+        raise BadLinkError(f"at an offset of {offset_ps:g} ps no click falls into a bin")
+    return BinOutcome(right + wrong, wrong / (right + wrong))
+
+
+def binned_bits(
+    bits: npt.NDArray[np.uint8], arrivals_ps: npt.NDArray[np.float64], separation_ps: float, width_ps: float
+) -> npt.NDArray[np.uint8]:
+    """Return the bits that a receiver reads.
+
+    Args:
+        bits: Sent. Shape (clicks,), uint8.
+        arrivals_ps: Relative to the centre of the bin that was sent. Shape (clicks,), float64.
+        separation_ps, width_ps: As of `bin_outcome`.
+
+    Returns:
+        0, 1, or NOT_KEPT. Shape (clicks,), uint8.
+
+    Raises:
+        BadLinkError: A width is not above 0, or the bins overlap.
+    """
+    _check(separation_ps, width_ps)
+    # in its own bin, or one bin further: later for bit 0, earlier for bit 1
+    into_other_ps = np.where(bits == 0, separation_ps, -separation_ps)
+    read = np.where(np.abs(arrivals_ps - into_other_ps) < width_ps / 2.0, 1 - bits, NOT_KEPT)
+    return np.where(np.abs(arrivals_ps) < width_ps / 2.0, bits, read).astype(np.uint8)
+
+
+def _inside(centre_ps: float, width_ps: float, sigma_ps: float) -> float:
+    """Return the probability that Normal(0, sigma) falls into a bin, from its tails: no digits are lost."""
+    near, far = abs(centre_ps) - width_ps / 2.0, abs(centre_ps) + width_ps / 2.0
+    if sigma_ps == 0.0:
+        return 1.0 if near < 0.0 else 0.0
+    root2 = sigma_ps * math.sqrt(2.0)
+    return (math.erfc(near / root2) - math.erfc(far / root2)) / 2.0
+
+
+def _check(separation_ps: float, width_ps: float) -> None:
+    refuse_not_positive(separation_ps=separation_ps, width_ps=width_ps)
+    if width_ps > separation_ps:
+        raise BadLinkError(f"bins of {width_ps:g} ps overlap, {separation_ps:g} ps apart")
