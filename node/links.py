@@ -125,7 +125,7 @@ async def _transmitting(channel: QuantumChannelClient, link_id: str) -> AsyncIte
 
 async def _finish(call: Any, wire: Wire[Any, Any]) -> None:
     """Let the receiver take what was said to the end: a cancelled stream may drop it."""
-    with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+    with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
         async with asyncio.timeout(_FINISH_S):
             await wire.flush()
             await call.done_writing()

@@ -77,7 +77,7 @@ class TransmitStream:
             await self._call.write(quantum_channel_pb2.TransmitRequest(train=train))
         except grpc.aio.AioRpcError as error:
             raise rpc.translate(error) from None
-        except asyncio.InvalidStateError:
+        except (asyncio.InvalidStateError, grpc.aio.BaseError):
             raise await self._end() from None
 
     async def _end(self) -> Exception:

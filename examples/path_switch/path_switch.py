@@ -40,6 +40,7 @@ class PathSwitch:
     """Decides. Stays on a path while all of it is usable, else takes the shortest one that is."""
 
     def __init__(self, links: Mapping[str, tuple[str, str]], source: str, target: str) -> None:
+        self._ends = {(node, link_id) for link_id, ends in links.items() for node in ends}
         self._link_of = {frozenset(ends): link_id for link_id, ends in links.items()}
         self._paths = sorted(paths(links, source, target), key=lambda path: (len(path), path))
         self._is_usable: dict[tuple[str, str], bool] = {}
@@ -52,12 +53,15 @@ class PathSwitch:
 
     def lost(self, node: str) -> None:
         """A node does not answer any more."""
-        for known, link_id in self._is_usable:
+        for known, link_id in self._ends:
             if known == node:
                 self._is_usable[known, link_id] = False
         self._decide()
 
     def _decide(self) -> None:
+        # who answers first is no reason to choose: every node is heard, or known to be silent, before the first choice
+        if not self._ends <= self._is_usable.keys():
+            return
         if self.path is None or not self._is_up(self.path):
             self.path = next((path for path in self._paths if self._is_up(path)), None)
 

@@ -36,8 +36,31 @@ def test_every_path_without_a_loop_is_found(path_switch: Any) -> None:
     assert list(path_switch.paths(LINKS, "a", "nowhere")) == []
 
 
+def test_the_first_choice_waits_for_every_node(path_switch: Any) -> None:
+    switch = path_switch.PathSwitch(LINKS, "a", "b")
+    for node, link_id in (("a", "a-s"), ("s", "a-s"), ("s", "s-t"), ("t", "s-t"), ("t", "t-b"), ("b", "t-b")):
+        switch.heard(node, link_id, is_usable=True)
+    assert switch.path is None, "the longer path answered first"
+    for node, link_id in (("a", "a-n"), ("n", "a-n"), ("n", "n-b"), ("b", "n-b")):
+        switch.heard(node, link_id, is_usable=True)
+    assert switch.path == ["a", "n", "b"]
+
+
+def test_a_silent_node_does_not_hold_the_first_choice_up(path_switch: Any) -> None:
+    switch = path_switch.PathSwitch(LINKS, "a", "b")
+    switch.lost("n")
+    for node, link_id in (("a", "a-n"), ("b", "n-b"), *((end, link_id) for link_id in LINKS for end in LINKS[link_id])):
+        if node != "n":
+            switch.heard(node, link_id, is_usable=True)
+    assert switch.path == ["a", "s", "t", "b"]
+
+
 def test_a_path_counts_when_both_ends_of_each_link_say_so(path_switch: Any) -> None:
     switch = path_switch.PathSwitch(LINKS, "a", "b")
+    for node in ("s", "t"):
+        switch.lost(node)
+    switch.heard("a", "a-s", is_usable=True)
+    switch.heard("b", "t-b", is_usable=True)
     for node, link_id in (("a", "a-n"), ("n", "a-n"), ("n", "n-b")):
         switch.heard(node, link_id, is_usable=True)
         assert switch.path is None

@@ -15,7 +15,15 @@ import grpc.aio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from qnetem.runtime.errors import BadInputError, DeniedError, QnetemError, StartError, error_class, first_known
+from qnetem.runtime.errors import (
+    BadInputError,
+    DeniedError,
+    QnetemError,
+    StartError,
+    UnavailableError,
+    error_class,
+    first_known,
+)
 from qnetem.runtime.log import get_logger
 from qnetem.v1 import process_pb2
 
@@ -352,3 +360,6 @@ async def stream(responses: Any) -> AsyncIterator[Any]:
             yield response
     except grpc.aio.AioRpcError as error:
         raise translate(error) from None
+    except grpc.aio.BaseError as error:
+        # the core gave the call up before it had a status
+        raise UnavailableError("the connection was lost") from error
