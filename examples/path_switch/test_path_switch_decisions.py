@@ -49,8 +49,8 @@ def test_the_first_choice_waits_for_every_node(path_switch: Any) -> None:
 def test_a_silent_node_does_not_hold_the_first_choice_up(path_switch: Any) -> None:
     switch = path_switch.PathSwitch(LINKS, "a", "b")
     switch.lost("n")
-    for node, link_id in (("a", "a-n"), ("b", "n-b"), *((end, link_id) for link_id in LINKS for end in LINKS[link_id])):
-        if node != "n":
+    for link_id, ends in LINKS.items():
+        for node in set(ends) - {"n"}:
             switch.heard(node, link_id, is_usable=True)
     assert switch.path == ["a", "s", "t", "b"]
 
