@@ -71,16 +71,15 @@ async def publish_forever(
     import aiomqtt  # imported here: a process without telemetry does not pay for it
 
     telemetry.open()
-    context = ssl.create_default_context(cafile=authority_path)
-    context.check_hostname = True
     attempt = 0
     while True:
         try:
-            password = Path(config.password_path).read_text().strip()
+            context = ssl.create_default_context(cafile=config.authority_path or authority_path)
+            password = Path(config.password_path).read_text().strip() if config.password_path else None
             async with aiomqtt.Client(
                 config.host,
                 config.port,
-                username=config.username,
+                username=config.username or None,
                 password=password,
                 identifier=f"{testbed}-{process}",
                 tls_context=context,
@@ -94,9 +93,10 @@ async def publish_forever(
                     telemetry.count_published()
         except (aiomqtt.MqttError, OSError) as error:
             if attempt == 0:
-                _log.warning("telemetry.broker.lost", error=type(error).__name__)
+                _log.warning("telemetry.broker.lost", error=type(error).__name__, detail=str(error))
         except Exception:
-            # whatever a client library does, the process goes on without telemetry
-            _log.exception("telemetry.publisher.failed")
+            # whatever a client library does, or a file holds, the process goes on without telemetry
+            if attempt == 0:
+                _log.exception("telemetry.publisher.failed")
         await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
         attempt += 1

@@ -1,4 +1,4 @@
-"""qnetem.testbed.broker: the embedded MQTT broker as a process of the testbed. Wiring.
+"""qnetem.testbed.broker: the MQTT broker as a process of the testbed: the embedded one, or a mosquitto. Wiring.
 
 `python -m qnetem.testbed.broker --config FILE`.
 """
@@ -40,6 +40,19 @@ def _tls(process: Process) -> ssl.SSLContext:
 
 
 @asynccontextmanager
+async def _embedded(process: Process) -> AsyncIterator[None]:
+    access, context = _access(process), _tls(process)
+    from qnetem.testbed.mqtt import EmbeddedBroker  # 0.3 s: not for those who only import this module
+
+    broker = EmbeddedBroker(process.config.broker.listen, access, context)
+    await broker.start()
+    try:
+        yield
+    finally:
+        await broker.shutdown()
+
+
+@asynccontextmanager
 async def serve(process: Process) -> AsyncIterator[None]:
     """Run the broker, and health on the management listener, while the block runs.
 
@@ -52,13 +65,13 @@ async def serve(process: Process) -> AsyncIterator[None]:
         raise BadInputError(f"{process.name}: not the configuration of a broker")
     listen = config.broker.listen
     rpc.split_address(listen)
-    access, context = _access(process), _tls(process)
-    from qnetem.testbed.mqtt import EmbeddedBroker  # 0.3 s: not for those who only import this module
-
-    broker = EmbeddedBroker(listen, access, context)
     async with contextlib.AsyncExitStack() as stack:
-        await broker.start()
-        stack.push_async_callback(broker.shutdown)
+        if config.broker.program:
+            from qnetem.testbed.mosquitto import mosquitto
+
+            await stack.enter_async_context(mosquitto(process))
+        else:
+            await stack.enter_async_context(_embedded(process))
         if config.listeners.management:
             registrations = process.health.registrations((), process.operators)
             await stack.enter_async_context(rpc.serve(config.listeners.management, process.credentials, registrations))

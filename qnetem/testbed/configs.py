@@ -24,6 +24,8 @@ class ConfigMaker:
     layout: Layout
     testbed_secret: bytes = field(repr=False)
     desired: Desired
+    # absolute path of the mosquitto to run as the broker
+    broker_program: str = ""
 
     def make(self, process: ProcessPlan) -> process_pb2.ProcessConfig:
         """Return what a process is told."""
@@ -39,11 +41,8 @@ class ConfigMaker:
             ),
             listeners=process_pb2.Listeners(**process.listeners),
         )
-        if self.topology.has_broker and process.name != BROKER:
-            config.telemetry.host = HOST
-            config.telemetry.port = self.ports[broker_key(BROKER)]
-            config.telemetry.username = process.name
-            config.telemetry.password_path = str(self.layout.mqtt_password(process.name))
+        if self.topology.telemetry.broker != "none" and process.name != BROKER:
+            config.telemetry.CopyFrom(self._telemetry(process.name))
         links = [self.topology.links[link] for link in process.links]
         match process.kind:
             case process_pb2.PROCESS_KIND_NODE:
@@ -57,8 +56,27 @@ class ConfigMaker:
                     )
             case process_pb2.PROCESS_KIND_BROKER:
                 config.broker.listen = f"{HOST}:{self.ports[broker_key(process.name)]}"
-                config.broker.users_path = str(self.layout.mqtt_password("users"))
+                config.broker.users_path = str(self.layout.mqtt_users(self.topology.telemetry.broker))
+                config.broker.program = self.broker_program
         return config
+
+    def _telemetry(self, name: str) -> process_pb2.TelemetryConfig:
+        telemetry = self.topology.telemetry
+        if telemetry.broker != "external":
+            return process_pb2.TelemetryConfig(
+                host=HOST,
+                port=self.ports[broker_key(BROKER)],
+                username=name,
+                password_path=str(self.layout.mqtt_password(name)),
+            )
+        host, _, port = (telemetry.address or "").rpartition(":")
+        paths = {"authority_path": telemetry.ca, "password_path": telemetry.password_file}
+        return process_pb2.TelemetryConfig(
+            host=host.strip("[]"),
+            port=int(port),
+            username=telemetry.username or "",
+            **{key: str(self.topology.path_of(path)) for key, path in paths.items() if path is not None},
+        )
 
     def _device_secret(self, link: Link, node: str) -> bytes:
         return rng.device_secret(self.testbed_secret, link.id, node)

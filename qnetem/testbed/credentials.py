@@ -12,6 +12,7 @@ from qnetem.runtime.errors import StorageError
 from qnetem.runtime.pki import Authority, create_authority, load_authority
 from qnetem.testbed.addresses import HOST
 from qnetem.testbed.layout import Layout
+from qnetem.testbed.mosquitto_files import password_line
 from qnetem.testbed.plan import KINDS, ProcessPlan
 from qnetem.testbed.state import write_quickly
 from qnetem.topology.model import Topology
@@ -24,6 +25,7 @@ SUPERVISOR: Final = "supervisor"
 ADMIN: Final = "admin"
 MQTT_OPERATOR: Final = "operator"
 _LOCAL: Final = ("localhost",)
+_SALT_BYTES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def make_missing(layout: Layout, topology: Topology, processes: Mapping[str, Pro
             for party in absent:
                 _issue(layout, topology.name, authority, party)
         if topology.has_broker:
-            _write_users(layout, (*processes, MQTT_OPERATOR))
+            _write_users(layout, topology.telemetry.broker, (*processes, MQTT_OPERATOR))
     except OSError as error:
         raise StorageError(f"{error.filename or layout.pki}: {error.strerror}") from error
 
@@ -105,12 +107,16 @@ def _make_folders(*folders: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def _write_users(layout: Layout, usernames: Iterable[str]) -> None:
+def _write_users(layout: Layout, broker: str, usernames: Iterable[str]) -> None:
     lines = []
     for username in usernames:
         path = layout.mqtt_password(username)
         if not _has_content(path):
             _make_folders(path.parent)
             write_quickly(path, secrets.token_urlsafe(24).encode())
-        lines.append(f"{username}:{hashlib.sha256(path.read_bytes().strip()).hexdigest()}")
-    write_quickly(layout.mqtt_password("users"), ("\n".join(lines) + "\n").encode())
+        password = path.read_text().strip()
+        if broker == "mosquitto":
+            lines.append(password_line(username, password, secrets.token_bytes(_SALT_BYTES)))
+        else:
+            lines.append(f"{username}:{hashlib.sha256(password.encode()).hexdigest()}")
+    write_quickly(layout.mqtt_users(broker), ("\n".join(lines) + "\n").encode())

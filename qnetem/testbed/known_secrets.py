@@ -30,7 +30,7 @@ def known_secrets(layout: Layout) -> tuple[list[bytes], list[str]]:
     secrets.append(read(layout.secret))
     for path in sorted(layout.pki.rglob("*key.pem")):
         secrets += [line for line in read(path).splitlines() if not line.startswith(b"-----")]
-    passwords = {path for path in (layout.pki / "mqtt").glob("*") if not path.name.startswith("users")}
+    passwords = {path for path in (layout.pki / "mqtt").glob("*") if "." not in path.name}
     for path in sorted(layout.processes.glob("*/config.json")):
         try:
             config = json.loads(read(path) or b"{}")

@@ -116,6 +116,10 @@ class Layout:
         """Return the file with the MQTT password of a party."""
         return self.pki / "mqtt" / username
 
+    def mqtt_users(self, broker: str) -> Path:
+        """Return the file by which a broker of the testbed knows its users. No user can be called so."""
+        return self.pki / "mqtt" / f"users.{broker}"
+
     def party(self, kind: Kind, name: str) -> Path:
         """Return the folder with the certificate and key of a party."""
         return self.pki / kind / name

@@ -1,12 +1,15 @@
 """qnetem.testbed.prepare: everything a supervisor needs, written to the state folder before it starts. Wiring."""
 
+import os
+import shutil
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from google.protobuf import json_format
 
-from qnetem.runtime.errors import StorageError
+from qnetem.runtime.errors import StartError, StorageError
 from qnetem.testbed import linux
 from qnetem.testbed.addresses import port_wishes, with_listeners
 from qnetem.testbed.configs import ConfigMaker
@@ -34,9 +37,12 @@ def prepare(
 
     Raises:
         BadInputError: The topology and the commands do not fit.
-        StartError: A fixed port is in use, no port is free, or the authority that is there cannot be used.
+        StartError: A fixed port is in use, no port is free, the authority that is there cannot be used, or what the
+            topology says of its broker is not there.
         StorageError: A file cannot be written.
     """
+    broker_program = _mosquitto() if topology.telemetry.broker == "mosquitto" else ""
+    _check_files(topology)
     processes, links = planned(topology, rooms=rooms, commands=commands)
     with state.run_folder.choosing_ports() as taken:
         first = zlib.crc32(bytes(state.layout.root))
@@ -59,7 +65,7 @@ def prepare(
     kept = desired.only(links)
     if kept != desired:  # settings of a link that is no more are not for a later one of its name
         state.write_desired(kept)
-    maker = ConfigMaker(topology, plan, ports, state.layout, secret, kept)
+    maker = ConfigMaker(topology, plan, ports, state.layout, secret, kept, broker_program)
     try:
         for process in plan.processes.values():
             path = state.layout.config(process.name)
@@ -71,3 +77,25 @@ def prepare(
     state.write_ports(ports)
     state.write_plan(plan)
     return plan
+
+
+def _mosquitto() -> str:
+    """Return the path of the mosquitto of this machine; Debian's is where only root looks."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"))
+    program = shutil.which("mosquitto", path=path)
+    if program is None:
+        raise StartError("telemetry.broker: no program mosquitto here (install it, or take the embedded broker)")
+    return str(Path(program).absolute())
+
+
+def _check_files(topology: Topology) -> None:
+    """Look whether the files that the topology names can be read: later it would cost telemetry in silence."""
+    for key in ("ca", "password_file"):
+        name: str | None = getattr(topology.telemetry, key)
+        if name is None:
+            continue
+        try:
+            with topology.path_of(name).open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise StartError(f"telemetry.{key}: {topology.path_of(name)}: {error.strerror}") from None

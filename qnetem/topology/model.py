@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
 
-__all__ = ["ControlPlane", "Link", "Node", "Placement", "Ports", "Topology"]
+__all__ = ["ControlPlane", "Link", "Node", "Placement", "Ports", "Telemetry", "Topology"]
 
 Placement = Literal["link", "group", "one"]
 
@@ -66,6 +66,17 @@ class ControlPlane:
 
 
 @dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Where metrics and events go. All but `broker` are of an external one; paths are as the file gives them."""
+
+    broker: Literal["embedded", "mosquitto", "external", "none"] = "embedded"
+    address: str | None = None
+    ca: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """A quantum network, ready to be planned. Mappings keep the order of the file and are read-only."""
 
@@ -83,11 +94,20 @@ class Topology:
     is_reproducible: bool
     quantum_placement: Placement
     classical_placement: Placement
-    has_broker: bool
+    telemetry: Telemetry
     # sha256 in hex of everything above, however the file writes it.
     digest: str
     # The file it was read from, absolute; None for text and dicts.
     path: Path | None = field(default=None, compare=False)
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether one of the testbed's processes is a broker."""
+        return self.telemetry.broker in ("embedded", "mosquitto")
+
+    def path_of(self, name: str) -> Path:
+        """Return the path of a file that the topology names: a relative one is beside the topology."""
+        return Path(name) if self.path is None else self.path.parent / name
 
     def links_of(self, node: str) -> Iterator[Link]:
         """Yield the links that end at a node, in the order of the file."""

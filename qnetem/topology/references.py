@@ -16,7 +16,7 @@ __all__ = ["LINK_ID_CHARS", "reference_problems"]
 # A link's quantum channel is a process "qc-<link id>", and that is a DNS label too.
 LINK_ID_CHARS: Final = 60
 # Names of the testbed's own processes, beside which nodes are listed.
-_RESERVED: Final = re.compile(r"(?:broker|supervisor|zygote|(?:qc|cc)(?:-.*)?)\Z")
+_RESERVED: Final = re.compile(r"(?:broker|operator|supervisor|zygote|(?:qc|cc)(?:-.*)?)\Z")
 
 
 def reference_problems(data: Any, tree: Marked) -> Iterator[Problem]:

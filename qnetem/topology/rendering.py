@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 from qnetem.topology import fields
@@ -44,7 +45,7 @@ def as_file(topology: Topology) -> dict[str, Any]:
         "keys": {"reproducible": topology.is_reproducible},
         "quantum_channel": {"placement": topology.quantum_placement},
         "classical_channel": {"placement": topology.classical_placement},
-        "telemetry": {"broker": "embedded" if topology.has_broker else "none"},
+        "telemetry": {key: value for key, value in asdict(topology.telemetry).items() if value is not None},
     }
 
 

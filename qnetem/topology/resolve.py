@@ -11,7 +11,7 @@ from typing import Any, Final
 from qnetem.topology import fields
 from qnetem.topology.errors import Path, Problem
 from qnetem.topology.markers import Marked, locate
-from qnetem.topology.model import ControlPlane, Link, Node, Ports, Topology
+from qnetem.topology.model import ControlPlane, Link, Node, Ports, Telemetry, Topology
 from qnetem.topology.profiles import PROFILES
 from qnetem.topology.schema import Block, DefaultsBlock, File, LinkBlock
 from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
@@ -117,7 +117,7 @@ def resolved(file: File, digest: str = "") -> Topology:
         is_reproducible=file.keys.reproducible,
         quantum_placement=file.quantum_channel.placement,
         classical_placement=file.classical_channel.placement,
-        has_broker=file.telemetry.broker == "embedded",
+        telemetry=Telemetry(**file.telemetry.given()),
         digest=digest,
     )
 

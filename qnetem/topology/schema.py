@@ -3,7 +3,7 @@
 Importing this imports pydantic (0.1 s): only the reader does, when it reads.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,8 @@ from qnetem.topology.units import Quantity
 from qnetem.topology.words import LABEL_PATTERN, did_you_mean, label, shown
 
 __all__ = ["Block", "DefaultsBlock", "File", "LinkBlock"]
+
+_LONGEST_LINE: Final = 1024
 
 
 class Block(BaseModel):
@@ -60,9 +62,23 @@ def _quantity(quantity: Quantity) -> Any:
     return Annotated[float, PlainValidator(quantity.parse), WithJsonSchema(quantity.schema())]
 
 
+def _line(what: str) -> PlainValidator:
+    """Return a validator of a text that stays on one line."""
+
+    def checked(value: object) -> str:
+        is_line = isinstance(value, str) and value.isprintable() and value.strip() == value
+        if isinstance(value, str) and is_line and 0 < len(value) <= _LONGEST_LINE:
+            return value
+        raise ValueError(f"expected {what}, got {shown(value)}")
+
+    return PlainValidator(checked)
+
+
 Label = Annotated[str, PlainValidator(label), WithJsonSchema({"type": "string", "pattern": LABEL_PATTERN})]
 ProfileName = Annotated[str, PlainValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
 Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$"})]
+FileName = Annotated[str, _line("the path of a file"), WithJsonSchema({"type": "string", "minLength": 1})]
+Username = Annotated[str, _line("a user name"), WithJsonSchema({"type": "string", "minLength": 1})]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Placement = Literal["link", "group", "one"]
 
@@ -225,9 +241,25 @@ class ClassicalChannelBlock(Block):
 class TelemetryBlock(Block):
     """Where metrics and events go."""
 
-    broker: Literal["embedded", "none"] = Field(
-        default="embedded", description="The testbed's own MQTT broker, or none."
+    broker: Literal["embedded", "mosquitto", "external", "none"] = Field(
+        default="embedded", description="The testbed's own MQTT broker, a mosquitto that it runs, another's, or none."
     )
+    address: Address | None = Field(default=None, description="Where an external broker listens, host:port.")
+    ca: FileName | None = Field(default=None, description="Certificates (PEM) that an external broker's descends from.")
+    username: Username | None = Field(default=None, description="Who publishes there.")
+    password_file: FileName | None = Field(default=None, description="A file that holds the password.")
+
+    @model_validator(mode="after")
+    def _addressed(self) -> "TelemetryBlock":
+        is_external = self.broker == "external"
+        if is_external and (self.address is None or self.ca is None):
+            raise ValueError("an external broker needs an address and a ca")
+        given = next((key for key, value in self.given().items() if key != "broker" and value is not None), None)
+        if not is_external and given is not None:
+            raise ValueError(f"{given} is for an external broker alone")
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file are given together or not at all")
+        return self
 
 
 class File(Block):

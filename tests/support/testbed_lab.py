@@ -207,4 +207,4 @@ def secrets_of(layout: Layout, topology_nodes: list[str]) -> list[bytes]:
     for node in topology_nodes:
         config = json_format.Parse(layout.config(node).read_text(), process_pb2.ProcessConfig())
         found += [link.device_secret for link in config.node.links]
-    return found + [path.read_bytes().strip() for path in (layout.pki / "mqtt").iterdir() if path.name != "users"]
+    return found + [path.read_bytes().strip() for path in (layout.pki / "mqtt").iterdir() if "." not in path.name]

@@ -180,6 +180,13 @@ class Child:
             except ProcessLookupError:
                 return  # a zombie that is about to be reaped
 
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Signal the process and the rest of its group: what it has started."""
+        self._signal(number)
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):  # it has no group of its own yet
+                os.killpg(self.pid, number)
+
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
             await self._changed.wait()
@@ -214,7 +221,7 @@ class Child:
         if old == supervisor_pb2.PROCESS_STATE_STARTING:
             grace_s = min(grace_s, _UNREADY_GRACE_S)
         self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)  # a paused process takes no signal but this and SIGKILL
+        self._signal_all(signal.SIGCONT)  # a paused process takes no signal but this and SIGKILL
         try:
             async with asyncio.timeout(grace_s):
                 await self._until(lambda: not self.life.is_alive)
@@ -239,7 +246,7 @@ class Child:
                 await self._until(lambda: self._end_count != end_count)
 
     async def pause(self) -> None:
-        """Stop its clockwork with SIGSTOP.
+        """Stop its clockwork with SIGSTOP, and that of what it has started.
 
         Raises:
             ConflictError: It does not run.
@@ -248,7 +255,7 @@ class Child:
             await self._until(lambda: self.pid != 0 or not self.life.is_alive)
             if not self.life.is_alive:
                 raise ConflictError(f"{self.plan.name} does not run")
-            self._signal(signal.SIGSTOP)
+            self._signal_all(signal.SIGSTOP)
             while self._pidfd >= 0 and not _is_stopped(self._pidfd):  # noqa: ASYNC110 (nothing tells it)
                 await asyncio.sleep(_STOP_POLL_S)
             self.life.paused()
@@ -258,7 +265,7 @@ class Child:
         """Let it go on after a pause. No effect on one that is not paused."""
         async with self._acting:
             if self.life.state == supervisor_pb2.PROCESS_STATE_PAUSED:
-                self._signal(signal.SIGCONT)
+                self._signal_all(signal.SIGCONT)
                 self.life.resumed(time.monotonic())
                 self._event("process.resumed")
 

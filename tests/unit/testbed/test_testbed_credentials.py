@@ -86,7 +86,7 @@ def test_no_file_is_readable_by_others(layout: Layout, topology: Topology) -> No
 def test_the_broker_knows_hashes_of_passwords_that_only_the_parties_have(layout: Layout, topology: Topology) -> None:
     processes = planned(topology)[0]
     make_missing(layout, topology, processes)
-    lines = layout.mqtt_password("users").read_text().splitlines()
+    lines = layout.mqtt_users("embedded").read_text().splitlines()
     users = dict(line.split(":") for line in lines)
     assert set(users) == {*processes, "operator"}
     for name, digest in users.items():

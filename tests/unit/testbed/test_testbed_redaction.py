@@ -91,7 +91,7 @@ def test_the_secrets_of_a_state_folder_are_known(tmp_path: Path) -> None:
     issued = authority.issue("spiffe://lab/node/alice")
     (layout.party("node", "alice") / "https-key.pem").write_bytes(issued.key)
     layout.mqtt_password("alice").write_text("a-password-of-alice\n")
-    layout.mqtt_password("users").write_text("alice:digest\n")
+    layout.mqtt_users("embedded").write_text("alice:digest\n")
     outside = tmp_path / "outside"
     outside.write_text("a-password-of-a-user")
     device, nature = b"d" * 16, b"n" * 16
