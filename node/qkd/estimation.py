@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from qnetem.runtime.errors import BadInputError
 
-__all__ = ["KeyEstimate", "binary_entropy", "hoeffding_deviation", "one_decoy_key_estimate"]
+__all__ = ["KeyEstimate", "binary_entropy", "hoeffding_deviation", "one_decoy_key_estimate", "phase_error_bound"]
 
 _EPSILON_TERMS: Final = 19
 
@@ -86,7 +86,7 @@ def one_decoy_key_estimate(
     single_x = min(bounds.single_lower(n_x, m_x), sum(n_x))
     if single_z < 1 or single_x < 1:
         return KeyEstimate(0, vacuum, max(single_z, 0.0), 0.5, "single-photon-bound" if sum(n_z) else "no-counts")
-    phase_error_prob = _phase_error_prob(bounds.single_errors_upper(m_x), single_z, single_x, eps_sec)
+    phase_error_prob = phase_error_bound(bounds.single_errors_upper(m_x), single_z, single_x, eps_sec, _EPSILON_TERMS)
     if phase_error_prob >= 0.5:
         return KeyEstimate(0, vacuum, single_z, 0.5, "phase-error-bound")
     length = (
@@ -151,16 +151,24 @@ class _Bounds:
         return max(bound, 0.0)
 
 
-def _phase_error_prob(errors: float, single_z: float, single_x: float, eps_sec: float) -> float:
-    """Return phi = v/s + gamma(eps_sec, v/s, s_Z, s_X), at most 0.5."""
+def phase_error_bound(
+    errors: float, single_key: float, single_test: float, eps_sec: float, epsilon_terms: int
+) -> float:
+    """Return phi = v/s + gamma(eps_sec, v/s, s_key, s_test) from above, at most 0.5.
+
+    Args:
+        errors: v, upper bound on the errors of single photons in the test basis.
+        single_key, single_test: Lower bounds on the single-photon bits of the key's basis and of the other, 1 and more.
+        eps_sec, epsilon_terms: Secrecy, and by how many it is shared.
+    """
     # gamma is 0 at 0: one error, which is more than none, keeps the sampling's own deviation in
-    rate = max(errors, 1.0) / single_x
+    rate = max(errors, 1.0) / single_test
     if rate >= 0.5:
         return 0.5
-    total = single_z + single_x
-    product = single_z * single_x * (1 - rate) * rate
-    argument = total / product * (_EPSILON_TERMS / eps_sec) ** 2
-    spread = total * (1 - rate) * rate / (single_z * single_x * log(2)) * log2(argument)
+    total = single_key + single_test
+    product = single_key * single_test * (1 - rate) * rate
+    argument = total / product * (epsilon_terms / eps_sec) ** 2
+    spread = total * (1 - rate) * rate / (single_key * single_test * log(2)) * log2(argument)
     return min(rate + sqrt(max(spread, 0.0)), 0.5)
 
 

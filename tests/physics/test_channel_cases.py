@@ -25,6 +25,19 @@ KEYS: Final = Keys.of(b"nature----------", TRANSMITTER, RECEIVER)
 CASES: Final = {
     case["id"]: case for case in json.loads((Path(__file__).parent / "physics-cases.json").read_text())["cases"]
 }
+REPLAYED: Final = {
+    "fibre-T-10km",
+    "fibre-T-100km",
+    "wcp-multi-mu0.1",
+    "wcp-vacuum-mu0.48",
+    "det-click-mu.5-10dB",
+    "deadtime-np-1e+07-5e-08",
+    "deadtime-gated",
+    "jitter-budget",
+    "gys-mc-E-20km",
+    "gys-mc-E-50km",
+    "gys-mc-E-100km",
+}
 
 
 def agrees(case: dict[str, Any], value: float) -> None:

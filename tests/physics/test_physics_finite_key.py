@@ -1,12 +1,9 @@
-"""Finite keys and post-processing against physics-cases.json, and the default profiles against their table.
-
-Replayed here: rusca18-*, bb84-threshold, hoeffding-delta, polyhash-eps, sift-pz0.5, cascade-f-*.
-"""
+"""Finite keys and post-processing against physics-cases.json, and the default profiles against their table."""
 
 import json
 from math import exp
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -18,6 +15,20 @@ from node.qkd.verification import collision_prob
 from qnetem.runtime.rng import receiver_choices, transmitter_choices
 
 CASES = {case["id"]: case for case in json.loads((Path(__file__).parent / "physics-cases.json").read_text())["cases"]}
+REPLAYED: Final = {
+    "rusca18-n1e+06-10dB",
+    "rusca18-n1e+06-40dB",
+    "rusca18-n1e+07-26dB",
+    "rusca18-n1e+08-10dB",
+    "rusca18-n1e+08-40dB",
+    "rusca18-n1e+09-26dB",
+    "bb84-threshold",
+    "hoeffding-delta",
+    "polyhash-eps",
+    "sift-pz0.5",
+    "cascade-f-Q0.01",
+    "cascade-f-Q0.05",
+}
 
 
 def cases(prefix: str) -> list[Any]:

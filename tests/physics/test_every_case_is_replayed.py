@@ -1,0 +1,79 @@
+"""Each listed case is replayed by exactly one test module, which says so in its REPLAYED.
+
+A statistical one belongs on what runs. Those that still draw from functions alone are listed, with what they wait for.
+"""
+
+import ast
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+FOLDER: Final = Path(__file__).parent
+CASES: Final = {case["id"]: case for case in json.loads((FOLDER / "physics-cases.json").read_text())["cases"]}
+MODULES: Final = sorted(path for path in FOLDER.glob("test_*.py") if re.search(r"^REPLAYED\b", path.read_text(), re.M))
+# modules whose statistical cases are drawn by what a running process draws with
+RUNNING: Final = {"test_channel_cases", "test_physics_finite_key"}
+WAITING: Final = {
+    "pol-walk-0.1tau": "conditions of a link that drift",
+    "raman-mc-forward-50km": "classical light as a parameter of a link",
+    "spdc-p2-lam0.05": "links of entangled photons",
+    "jitter-s50-T400-w400-o0": "time-bin encoding with isolated symbols",
+    "jitter-s100-T400-w300-o0": "time-bin encoding with isolated symbols",
+    "jitter-s60-T200-w200-o0": "time-bin encoding with isolated symbols",
+    "clock-rwfm": "clocks of devices that are off",
+    "eve-IR-p0.1": "an eavesdropper on a live link",
+    "eve-IR-p0.5": "an eavesdropper on a live link",
+    "eve-IR-p0.4-e0.02": "an eavesdropper on a live link",
+    "eve-IR-CHSH-full": "an eavesdropper on a link of entangled photons",
+    "chsh-W1.0": "links of entangled photons",
+    "chsh-W0.85": "links of entangled photons",
+    "chain-wait-n4-p0.05": "nodes that make and swap pairs",
+    "chain-wait-n4-p0.0001": "nodes that make and swap pairs",
+    "chain-cutoff-2link": "nodes that make and swap pairs",
+}
+
+
+def claims(path: Path) -> set[str]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return set(module.REPLAYED)
+
+
+def names(path: Path) -> Iterator[re.Pattern[str]]:
+    """What a module names outside its REPLAYED: a case, the beginning of some, or a form with places to fill."""
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "REPLAYED":
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.JoinedStr):
+                words = [part.value if isinstance(part, ast.Constant) else "" for part in node.values]
+                # a form that is all places names nothing
+                if len("".join(words)) > 3:
+                    yield re.compile("".join(re.escape(word) if word else ".*" for word in words))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) > 3:
+                yield re.compile(re.escape(node.value) + (".*" if node.value.endswith("-") else ""))
+
+
+def test_each_case_is_claimed_by_one_module() -> None:
+    assert sorted(case for path in MODULES for case in claims(path)) == sorted(CASES)
+
+
+def test_each_statistical_case_is_drawn_by_what_runs_or_waits_for_something_named() -> None:
+    statistical = {case for case, body in CASES.items() if body["kind"] not in ("analytic", "range")}
+    drawn = {case for path in MODULES if path.stem in RUNNING for case in claims(path)} & statistical
+    assert drawn | set(WAITING) == statistical
+    assert not drawn & set(WAITING)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_claimed_case_is_named_where_it_is_used(path: Path) -> None:
+    used = list(names(path))
+    assert {case for case in claims(path) if not any(form.fullmatch(case) for form in used)} == set()
