@@ -20,7 +20,7 @@ _PSS: Final = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 def read_usages(pids: Mapping[str, int]) -> list[supervisor_pb2.ProcessUsage]:
-    """Return what each process and the rest of its process group use, by name. Takes about a millisecond for each.
+    """Return what each process and the rest of its process group use, by name. Takes about three milliseconds for each.
 
     Every process of a testbed leads a group of its own, in which is what it has started. One that has ended meanwhile
     is left out.
