@@ -47,7 +47,7 @@ def _step_sigma_rad(step_taus: float) -> float:
             -step_taus
         )
         low, high = (middle, high) if is_short else (low, middle)
-    return math.sqrt(high)
+    return math.sqrt(low)
 
 
 def turned(vectors_rad: F64) -> F64:
