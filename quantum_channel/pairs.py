@@ -89,8 +89,10 @@ def pair_gain(
     Raises:
         BadLinkError: The brightness is negative, another value not in 0 .. 1, or nothing ever clicks.
 
-    Source: Ma, Fung, Lo 2007, eqs 9 and 10; to first order in the dark yields, as printed: a dark count beside a
-    photon does not make its bit random.
+    Source: Ma, Fung, Lo 2007, eqs 9 and 10, with a = eta_A l, b = eta_B l:
+    Q = 1 - (1-Y0A)/(1+a)^2 - (1-Y0B)/(1+b)^2 + (1-Y0A)(1-Y0B)/(1+a+b-ab/l)^2,
+    E Q = Q/2 - 2 (1/2-ed) eta_A eta_B l (1+l)/((1+a)(1+b)(1+a+b-ab/l)); to first order in the dark yields, as printed:
+    a dark count beside a photon does not make its bit random.
     """
     refuse_negative(brightness=brightness)
     (eta_a, eta_b), (dark_a, dark_b) = efficiencies, dark_yields
@@ -100,16 +102,15 @@ def pair_gain(
     a, b = eta_a * brightness, eta_b * brightness
     # a + b - a b/lambda, which is lambda (1 - (1-eta_a)(1-eta_b))
     either = a + b - eta_a * b
-    gain = (
-        1.0
-        - (1.0 - dark_a) / (1.0 + a) ** 2
-        - (1.0 - dark_b) / (1.0 + b) ** 2
-        + (1.0 - dark_a) * (1.0 - dark_b) / (1.0 + either) ** 2
-    )
+    # Q as printed is a difference of numbers near 1. The same without: the ends click each by itself, and together
+    # more often than that
+    alone = math.prod((dark + (2.0 + m) * m) / (1.0 + m) ** 2 for m, dark in ((a, dark_a), (b, dark_b)))
+    apart, together = (1.0 + a) * (1.0 + b), 1.0 + either
+    pair = eta_a * eta_b * brightness * (1.0 + brightness)
+    gain = alone + (1.0 - dark_a) * (1.0 - dark_b) * pair * (apart + together) / (apart * together) ** 2
     if not gain > 0.0:
         raise BadLinkError("an entangled link on which nothing ever clicks has no error rate")
-    correlated = eta_a * eta_b * brightness * (1.0 + brightness) / ((1.0 + a) * (1.0 + b) * (1.0 + either))
-    return PairGain(gain, 0.5 - 2.0 * (0.5 - misalignment_prob) * correlated / gain)
+    return PairGain(gain, 0.5 - 2.0 * (0.5 - misalignment_prob) * pair / (apart * together) / gain)
 
 
 def coincidences(
