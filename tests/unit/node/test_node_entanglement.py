@@ -96,6 +96,14 @@ def test_memories_that_decay_are_as_the_closed_form_says() -> None:
     assert memory.phi_plus_fidelity(one) == pytest.approx(float(engine[0]), rel=1e-12)
 
 
+def test_one_qubit_in_a_memory_relaxes_and_loses_its_phase() -> None:
+    t, t1, t2 = 0.3, 2.0, 1.1
+    plus_zero = np.kron([1, 1], [1, 0]) / math.sqrt(2)
+    rho = memory.damped(np.outer(plus_zero, plus_zero).astype(complex), (t, 0.0), t1, t2)
+    assert rho[0, 2] == pytest.approx(math.exp(-t / t2) / 2, rel=1e-12)
+    assert rho[2, 2] == pytest.approx(math.exp(-t / t1) / 2, rel=1e-12)
+
+
 def test_memories_forget_by_dephasing_or_altogether() -> None:
     long = memory.stored(STATE, (1e9, 0.0), 1.0, 1.0)
     assert long.tolist() == pytest.approx([0.25] * 4, abs=1e-12)

@@ -196,6 +196,11 @@ def test_a_bell_measurement_half_way_clicks_on_coherent_light_as_integrated() ->
     assert error == pytest.approx((ed * correct + (1 - ed) * wrong) / (correct + wrong), rel=1e-9)
 
 
+def test_without_errors_a_bell_measurement_half_way_gives_a_key_of_all_single_photons() -> None:
+    rate = MdiLink((0.2, 0.3), 0.0, 0.0).rate(0.4)
+    assert rate == pytest.approx(0.16 * math.exp(-0.8) * 0.03, rel=1e-9)
+
+
 def test_measurement_device_independence_reaches_far_and_needs_good_detectors() -> None:
     def rate(km: float, eta: float) -> float:
         return MdiLink((eta * 10 ** (-0.2 * km / 20),) * 2, 1e-7, 0.015).best_rate()[1]
