@@ -37,6 +37,7 @@ def test_loss_follows_the_day_and_its_steps() -> None:
     assert loss_drift.day_loss_db(0, 0.5) == 0
     assert loss_drift.day_loss_db(loss_drift.DAY_S / 4, 0.5) == pytest.approx(0.5, rel=1e-12)
     assert loss_drift.day_loss_db(loss_drift.DAY_S * 3 / 4, 0.5) == pytest.approx(-0.5, rel=1e-12)
+    assert loss_drift.day_loss_db(0, 0.5, phase_rad=math.pi / 6) == pytest.approx(0.25, rel=1e-12)
     steps = ((10.0, 1.5), (20.0, -0.5))
     found = [loss_drift.step_loss_db(t, steps) for t in (9.9, 10.0, 20.0)]
     assert found == [0, 1.5, 1.0]
