@@ -125,7 +125,7 @@ async def test_settings_of_the_configuration_hold_from_the_start_and_merge(
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"length_km": -1}, "link alice-bob: length_km -1 is not in 0 .. 2000"),
+        ({"length_km": -1}, "link alice-bob: length_km -1 is not in 0 .. 10000"),
         ({"efficiency": 1.5}, "link alice-bob: efficiency 1.5 is not in 0 .. 1"),
         ({"extra_loss_db": float("nan")}, "extra_loss_db nan is not in 0 .. 1000"),
         ({"dark_count_hz": float("inf")}, "dark_count_hz inf is not in"),
