@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
+import grpc
 import grpc.aio
 
 from node.context import NodeContext
@@ -72,6 +73,7 @@ class TransmitterLink:
             while True:
                 self._was_emitting = False
                 try:
+                    await self._connected(to_peer)
                     await self._session(stub, channel)
                 except Exception as error:
                     reason = self._left_for or _reason_of(error)
@@ -82,6 +84,13 @@ class TransmitterLink:
                     self._record.enter(LinkState.DOWN, reason)
                 attempt = 0 if self._was_emitting else attempt + 1
                 await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+
+    async def _connected(self, to_peer: grpc.aio.Channel) -> None:
+        """Wait until the peer can be reached: an attempt of the channel costs less than one of a session."""
+        while (state := to_peer.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                self._record.enter(LinkState.DOWN, "peer-unreachable")
+            await to_peer.wait_for_state_change(state)
 
     async def _session(self, stub: Any, channel: QuantumChannelClient) -> None:
         call = stub.Session()
