@@ -11,7 +11,7 @@ from typing import Final
 
 from qnetem.cli.failures import DEVIATED, INCONCLUSIVE
 from qnetem.cli.output import say
-from qnetem.runtime.errors import QnetemError
+from qnetem.runtime.errors import DeadlineError, QnetemError
 from qnetem.testbed import launching
 from qnetem.testbed.client import TestbedClient
 from qnetem.testbed.inspected import inspected_values
@@ -121,7 +121,15 @@ async def _in_service(client: TestbedClient, tell: _Tell, deadline_s: float) -> 
     watch = ServiceWatch()
     while True:
         asked_s = time.monotonic()
-        watch.look(inspected_values(await client.inspect())["links"], asked_s)
+        try:
+            response = await client.inspect()
+        except DeadlineError:
+            # a supervisor with both hands full answers late: that is no verdict
+            if time.monotonic() > deadline_s:
+                say("qnetem: the supervisor does not answer in time")
+                return INCONCLUSIVE
+            continue
+        watch.look(inspected_values(response)["links"], asked_s)
         states = ", ".join(watch.waiting()[:4])
         tell(f"{len(watch.in_service)} of {len(watch.states)} links in service" + (f"; {states}" if states else ""))
         if watch.is_in_service:
