@@ -205,6 +205,10 @@ class Child:
             # the keeper is about to start one: the state before counts for nothing
             await self._until(lambda: self.pid != 0 or self.life.state == supervisor_pb2.PROCESS_STATE_FAILED)
 
+    async def started(self) -> None:
+        """Return when it is no longer about to start: it serves, or has ended."""
+        await self._until(lambda: self.life.state != supervisor_pb2.PROCESS_STATE_STARTING)
+
     async def stop(self, grace_s: float) -> None:
         """Have it stopped: SIGTERM, and SIGKILL after `grace_s`."""
         async with self._acting:

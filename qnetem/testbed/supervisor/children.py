@@ -1,6 +1,7 @@
 """qnetem.testbed.supervisor.children: all processes of the testbed. Edge."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Final
@@ -16,7 +17,8 @@ __all__ = ["Children"]
 _LOOK_S: Final = 1.0
 # the looker itself was away for longer than this: the host slept, or somebody stopped the supervisor
 _AWAY_S: Final = 3.0
-_LAST: Final[Mapping[int, int]] = {process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL: 1, process_pb2.PROCESS_KIND_BROKER: 2}
+# links begin to commission as soon as nodes reach each other: not while other processes still need the machine to start
+_GATE_LIMIT_S: Final = 20.0
 
 
 class Children:
@@ -98,9 +100,17 @@ class Children:
         raise BadInputError("no action is given")
 
     async def start_all(self) -> None:
-        """Start every process, what all share last: without it nobody has work that keeps the others from starting."""
-        order = sorted(self, key=lambda child: _LAST.get(child.plan.kind, 0))
-        await _all(child.start() for child in order)
+        """Start every process; what carries the nodes' words when all others serve, or will not soon.
+
+        Without it nobody has work that keeps the others from starting.
+        """
+        gates = [child for child in self if child.plan.kind == process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL]
+        rest = [child for child in self if child not in gates]
+        await _all(child.start() for child in rest)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GATE_LIMIT_S):
+                await _all(child.started() for child in rest)
+        await _all(child.start() for child in gates)
 
     async def stop_all(self) -> None:
         """Stop every process: the nodes first, so that they do not see their channels go."""
