@@ -1,5 +1,6 @@
 """quantum_channel.parameters: what a quantum link is made of, within which bounds, and what changes it. Pure."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -39,23 +40,58 @@ RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "source_jitter_fwhm_ps": (0, 10_000),
     "detector_jitter_fwhm_ps": (0, 10_000),
     "link_jitter_fwhm_ps": (0, 10_000),
+    "wavelength_nm": (100, 20_000),
+    "dispersion_ps_per_nm_km": (-1_000, 1_000),
+    "pulse_fwhm_ps": (0, 10_000),
+    "linewidth_nm": (0, 100),
+    "day_s": (1, 1e9),
+    "temperature_swing_k": (0, 100),
+    "loss_day_db": (0, 100),
+    "loss_wander_db": (0, 100),
+    "loss_wander_tau_s": (0, 1e9),
+    "loss_event_db": (0, 200),
+    "loss_event_hz": (0, 1e3),
+    "loss_event_s": (0, 1e9),
+    "polarisation_tau_s": (0, 1e12),
+    "coexisting_forward_mw": (0, 1e4),
+    "coexisting_backward_mw": (0, 1e4),
+    "raman_per_km_nm": (0, 1e-6),
+    "filter_nm": (0, 1_000),
+    "divergence_rad": (0, 0.1),
+    "aperture_m": (0, 100),
+    "pointing_sigma_rad": (0, 0.1),
+    "zenith_loss_db": (0, 100),
+    "elevation_rad": (1e-3, 1.5707963267948966),
+    "intensity_sigma_ratio": (0, 1),
+    "intensity_wander_ratio": (0, 1),
+    "intensity_wander_tau_s": (0, 1e9),
+    "pair_brightness": (0, 10),
+    "transmitter_efficiency": (0, 1),
+    "transmitter_dark_count_hz": (0, 1e9),
+    "efficiency_mismatch_ratio": (0, 1),
+    "saturation_hz": (0, 1e12),
+    "gate_width_ps": (0, 1e9),
+    "gate_offset_ps": (-1e9, 1e9),
+    "bin_separation_ps": (0, 1e6),
+    "bin_width_ps": (0, 1e6),
+    "clock_offset_ps": (-1e12, 1e12),
+    "clock_skew_ppb": (-1e6, 1e6),
+    "clock_ageing_ppb_per_day": (-1e6, 1e6),
+    "clock_white_ps": (0, 1e6),
+    "clock_walk_ppb": (0, 1e6),
+    "sync_noise_ps": (0, 1e9),
+    "sync_asymmetry_ps": (-1e9, 1e9),
+    "eve_intercept_prob": (0, 1),
+    "eve_splitting_prob": (0, 1),
+    "eve_beam_splitting_prob": (0, 1),
+    "eve_blinding_prob": (0, 1),
+    "eve_time_shift_ps": (0, 1e6),
+    "eve_trojan_photons": (0, 1e6),
+    "eve_delay_ps": (0, 1e12),
 }
-SETTABLE: Final = frozenset(
-    {
-        "length_km",
-        "attenuation_db_per_km",
-        "extra_loss_db",
-        "receiver_loss_db",
-        "misalignment_prob",
-        "efficiency",
-        "dark_count_hz",
-        "dead_time_ps",
-        "afterpulse_prob",
-        "afterpulse_tau_ps",
-        "link_jitter_fwhm_ps",
-        "is_up",
-    }
-)
+# what the ends have agreed on, or have built
+_BUILT: Final = frozenset({"clock_hz", "transmitter_p_z", "receiver_p_z", "pair_brightness"})
+SETTABLE: Final = frozenset({*RANGES, "is_up"} - _BUILT)
 _INTENSITY_LIMIT: Final = 16
 _MEAN_PHOTONS_LIMIT: Final = 100.0
 
@@ -94,6 +130,55 @@ class Parameters:
     source_jitter_fwhm_ps: float
     detector_jitter_fwhm_ps: float
     link_jitter_fwhm_ps: float
+    wavelength_nm: float = 1550.0
+    dispersion_ps_per_nm_km: float = 0.0
+    pulse_fwhm_ps: float = 0.0
+    linewidth_nm: float = 0.0
+    day_s: float = 86_400.0
+    temperature_swing_k: float = 0.0
+    loss_day_db: float = 0.0
+    loss_wander_db: float = 0.0
+    loss_wander_tau_s: float = 0.0
+    loss_event_db: float = 0.0
+    loss_event_hz: float = 0.0
+    loss_event_s: float = 0.0
+    polarisation_tau_s: float = 0.0
+    coexisting_forward_mw: float = 0.0
+    coexisting_backward_mw: float = 0.0
+    raman_per_km_nm: float = 3e-9
+    filter_nm: float = 0.1
+    divergence_rad: float = 0.0
+    aperture_m: float = 0.0
+    pointing_sigma_rad: float = 0.0
+    zenith_loss_db: float = 0.0
+    elevation_rad: float = math.pi / 2.0
+    intensity_sigma_ratio: float = 0.0
+    intensity_wander_ratio: float = 0.0
+    intensity_wander_tau_s: float = 0.0
+    pair_brightness: float = 0.0
+    transmitter_efficiency: float = 0.0
+    transmitter_dark_count_hz: float = 0.0
+    efficiency_mismatch_ratio: float = 0.0
+    saturation_hz: float = 0.0
+    gate_width_ps: float = 0.0
+    gate_offset_ps: float = 0.0
+    bin_separation_ps: float = 0.0
+    bin_width_ps: float = 0.0
+    clock_offset_ps: float = 0.0
+    clock_skew_ppb: float = 0.0
+    clock_ageing_ppb_per_day: float = 0.0
+    clock_white_ps: float = 0.0
+    clock_walk_ppb: float = 0.0
+    sync_noise_ps: float = 0.0
+    sync_asymmetry_ps: float = 0.0
+    eve_intercept_prob: float = 0.0
+    eve_splitting_prob: float = 0.0
+    eve_beam_splitting_prob: float = 0.0
+    eve_blinding_prob: float = 0.0
+    eve_time_shift_ps: float = 0.0
+    eve_trojan_photons: float = 0.0
+    eve_delay_ps: float = 0.0
+    is_passive: bool = False
     is_up: bool = True
 
     def __post_init__(self) -> None:

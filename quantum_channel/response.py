@@ -72,7 +72,7 @@ def cell_probs(intensities: tuple[float, ...], nature: Conditions) -> F64:
     Returns:
         Shape (intensities, 2, 2, 2, CELL_COUNT), float64: intensity, transmitter basis, receiver basis, bit, way.
     """
-    means = arriving_means(intensities, nature.detection_prob)
+    means = arriving_means(intensities, nature.detection_probs[0])
     # in bases that differ a photon takes either detector, whatever the bit
     wrong = np.full((2, 2), 0.5)
     wrong[0, 0], wrong[1, 1] = nature.wrong_probs

@@ -1,7 +1,7 @@
 """quantum_channel.wire: parameters, settings and clicks as messages of qnetem.v1, and back. Edge."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 _FIELDS = tuple(field.name for field in fields(Parameters) if field.name != "is_up")
+_DEFAULTS = {field.name: field.default for field in fields(Parameters) if field.default is not MISSING}
 _LISTS = ("intensities", "intensity_probs")
 
 
@@ -56,7 +57,8 @@ def parameters_from_message(message: parameters_pb2.LinkParameters) -> Parameter
     Raises:
         BadLinkError: A value is out of its range.
     """
-    values = {name: getattr(message, name) for name in _FIELDS}
+    # 0 on the wire is the default where a default is not 0
+    values = {name: getattr(message, name) or _DEFAULTS.get(name, getattr(message, name)) for name in _FIELDS}
     return Parameters(**{**values, **{name: tuple(values[name]) for name in _LISTS}})
 
 

@@ -68,6 +68,55 @@ class LinkParameters(_message.Message):
     SOURCE_JITTER_FWHM_PS_FIELD_NUMBER: _builtins.int
     DETECTOR_JITTER_FWHM_PS_FIELD_NUMBER: _builtins.int
     LINK_JITTER_FWHM_PS_FIELD_NUMBER: _builtins.int
+    WAVELENGTH_NM_FIELD_NUMBER: _builtins.int
+    DISPERSION_PS_PER_NM_KM_FIELD_NUMBER: _builtins.int
+    PULSE_FWHM_PS_FIELD_NUMBER: _builtins.int
+    LINEWIDTH_NM_FIELD_NUMBER: _builtins.int
+    DAY_S_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_SWING_K_FIELD_NUMBER: _builtins.int
+    LOSS_DAY_DB_FIELD_NUMBER: _builtins.int
+    LOSS_WANDER_DB_FIELD_NUMBER: _builtins.int
+    LOSS_WANDER_TAU_S_FIELD_NUMBER: _builtins.int
+    LOSS_EVENT_DB_FIELD_NUMBER: _builtins.int
+    LOSS_EVENT_HZ_FIELD_NUMBER: _builtins.int
+    LOSS_EVENT_S_FIELD_NUMBER: _builtins.int
+    POLARISATION_TAU_S_FIELD_NUMBER: _builtins.int
+    COEXISTING_FORWARD_MW_FIELD_NUMBER: _builtins.int
+    COEXISTING_BACKWARD_MW_FIELD_NUMBER: _builtins.int
+    RAMAN_PER_KM_NM_FIELD_NUMBER: _builtins.int
+    FILTER_NM_FIELD_NUMBER: _builtins.int
+    DIVERGENCE_RAD_FIELD_NUMBER: _builtins.int
+    APERTURE_M_FIELD_NUMBER: _builtins.int
+    POINTING_SIGMA_RAD_FIELD_NUMBER: _builtins.int
+    ZENITH_LOSS_DB_FIELD_NUMBER: _builtins.int
+    ELEVATION_RAD_FIELD_NUMBER: _builtins.int
+    INTENSITY_SIGMA_RATIO_FIELD_NUMBER: _builtins.int
+    INTENSITY_WANDER_RATIO_FIELD_NUMBER: _builtins.int
+    INTENSITY_WANDER_TAU_S_FIELD_NUMBER: _builtins.int
+    PAIR_BRIGHTNESS_FIELD_NUMBER: _builtins.int
+    TRANSMITTER_EFFICIENCY_FIELD_NUMBER: _builtins.int
+    TRANSMITTER_DARK_COUNT_HZ_FIELD_NUMBER: _builtins.int
+    EFFICIENCY_MISMATCH_RATIO_FIELD_NUMBER: _builtins.int
+    SATURATION_HZ_FIELD_NUMBER: _builtins.int
+    GATE_WIDTH_PS_FIELD_NUMBER: _builtins.int
+    GATE_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    IS_PASSIVE_FIELD_NUMBER: _builtins.int
+    BIN_SEPARATION_PS_FIELD_NUMBER: _builtins.int
+    BIN_WIDTH_PS_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    CLOCK_SKEW_PPB_FIELD_NUMBER: _builtins.int
+    CLOCK_AGEING_PPB_PER_DAY_FIELD_NUMBER: _builtins.int
+    CLOCK_WHITE_PS_FIELD_NUMBER: _builtins.int
+    CLOCK_WALK_PPB_FIELD_NUMBER: _builtins.int
+    SYNC_NOISE_PS_FIELD_NUMBER: _builtins.int
+    SYNC_ASYMMETRY_PS_FIELD_NUMBER: _builtins.int
+    EVE_INTERCEPT_PROB_FIELD_NUMBER: _builtins.int
+    EVE_SPLITTING_PROB_FIELD_NUMBER: _builtins.int
+    EVE_BEAM_SPLITTING_PROB_FIELD_NUMBER: _builtins.int
+    EVE_BLINDING_PROB_FIELD_NUMBER: _builtins.int
+    EVE_TIME_SHIFT_PS_FIELD_NUMBER: _builtins.int
+    EVE_TROJAN_PHOTONS_FIELD_NUMBER: _builtins.int
+    EVE_DELAY_PS_FIELD_NUMBER: _builtins.int
     length_km: _builtins.float
     attenuation_db_per_km: _builtins.float
     connector_count: _builtins.int
@@ -90,6 +139,92 @@ class LinkParameters(_message.Message):
     source_jitter_fwhm_ps: _builtins.float
     detector_jitter_fwhm_ps: _builtins.float
     link_jitter_fwhm_ps: _builtins.float
+    wavelength_nm: _builtins.float
+    """From here on 0 or false is an ideal link, unless said otherwise.
+    Of the quantum signal; 0: 1550.
+    """
+    dispersion_ps_per_nm_km: _builtins.float
+    """Of the fibre (17 at 1550 nm); acts on pulse_fwhm_ps and linewidth_nm."""
+    pulse_fwhm_ps: _builtins.float
+    """Transform-limited pulses as they leave the source; 0: dispersion does not widen them."""
+    linewidth_nm: _builtins.float
+    """Standard deviation of the wavelength."""
+    day_s: _builtins.float
+    """Period of everything that follows the day, emulated seconds; 0: 86400."""
+    temperature_swing_k: _builtins.float
+    """Amplitude of the day; delays a fibre by 33 ps/km/K."""
+    loss_day_db: _builtins.float
+    """Amplitude of the day."""
+    loss_wander_db: _builtins.float
+    """Standard deviation of an Ornstein-Uhlenbeck process on the loss, and its correlation time."""
+    loss_wander_tau_s: _builtins.float
+    loss_event_db: _builtins.float
+    """Events (a bent patch cord, rain) that add so much loss, begin at so many a second and last so long in the mean."""
+    loss_event_hz: _builtins.float
+    loss_event_s: _builtins.float
+    polarisation_tau_s: _builtins.float
+    """Time constant of the drift of polarisation; 0: it does not drift."""
+    coexisting_forward_mw: _builtins.float
+    """Launch power of classical light in the same fibre: with the signal, and against it."""
+    coexisting_backward_mw: _builtins.float
+    raman_per_km_nm: _builtins.float
+    """Raman cross-section; 0: 3e-9."""
+    filter_nm: _builtins.float
+    """Width of the receiver's filter for Raman light; 0: 0.1."""
+    divergence_rad: _builtins.float
+    """Above 0: free space instead of fibre, with this half angle at 1/e^2; attenuation does not count then."""
+    aperture_m: _builtins.float
+    """Radius."""
+    pointing_sigma_rad: _builtins.float
+    zenith_loss_db: _builtins.float
+    elevation_rad: _builtins.float
+    """0: straight up."""
+    intensity_sigma_ratio: _builtins.float
+    """Standard deviation, relative, of the intensity from pulse to pulse."""
+    intensity_wander_ratio: _builtins.float
+    """The same of its slow drift, an Ornstein-Uhlenbeck process, and its correlation time."""
+    intensity_wander_tau_s: _builtins.float
+    pair_brightness: _builtins.float
+    """Above 0: a source of entangled pairs at the transmitter, lambda of Ma, Fung, Lo 2007 (2 lambda pairs a pulse); intensities do not count then."""
+    transmitter_efficiency: _builtins.float
+    """Of the transmitter's own arm and detectors, with a source of pairs."""
+    transmitter_dark_count_hz: _builtins.float
+    efficiency_mismatch_ratio: _builtins.float
+    """Detector 1 (and 3) has `efficiency` times one less this."""
+    saturation_hz: _builtins.float
+    """Above 0: efficiency falls as 1/(1 + R/saturation) with the rate R of detected light."""
+    gate_width_ps: _builtins.float
+    """Above 0: a detector is open for so long in each slot; light outside is not detected, and darks are fewer."""
+    gate_offset_ps: _builtins.float
+    """Of the gate's centre in its slot, by the receiver's clock."""
+    is_passive: _builtins.bool
+    """The receiver chooses its basis passively, with four detectors."""
+    bin_separation_ps: _builtins.float
+    """Above 0: time bins with isolated symbols: from the centre of one bin to that of the other, and the width of a bin."""
+    bin_width_ps: _builtins.float
+    clock_offset_ps: _builtins.float
+    """The receiver's clock against the transmitter's: offset at time 0, skew, ageing, white FM (a1: ps per square root of a second) and random-walk FM (b: ppb per square root of a second)."""
+    clock_skew_ppb: _builtins.float
+    clock_ageing_ppb_per_day: _builtins.float
+    clock_white_ps: _builtins.float
+    clock_walk_ppb: _builtins.float
+    sync_noise_ps: _builtins.float
+    """Two-way time transfer: standard deviation of each time stamp, and by how much longer the way forth is than the way back."""
+    sync_asymmetry_ps: _builtins.float
+    eve_intercept_prob: _builtins.float
+    """An eavesdropper. Share of pulses that she intercepts and sends on."""
+    eve_splitting_prob: _builtins.float
+    """Share of pulses whose photon number she splits: single photons blocked, one of more kept."""
+    eve_beam_splitting_prob: _builtins.float
+    """Share of the fibre's loss that she collects; nothing shows."""
+    eve_blinding_prob: _builtins.float
+    """Share of slots in which she controls blinded detectors."""
+    eve_time_shift_ps: _builtins.float
+    """She moves each pulse by plus or minus this, at random."""
+    eve_trojan_photons: _builtins.float
+    """Mean photons of her light that come back out of the transmitter, per pulse."""
+    eve_delay_ps: _builtins.float
+    """Delay that she adds to the way forth."""
     @_builtins.property
     def intensities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Mean photon numbers, the larger first, and the probability of each; as many entries in both."""
@@ -119,10 +254,59 @@ class LinkParameters(_message.Message):
         source_jitter_fwhm_ps: _builtins.float = ...,
         detector_jitter_fwhm_ps: _builtins.float = ...,
         link_jitter_fwhm_ps: _builtins.float = ...,
+        wavelength_nm: _builtins.float = ...,
+        dispersion_ps_per_nm_km: _builtins.float = ...,
+        pulse_fwhm_ps: _builtins.float = ...,
+        linewidth_nm: _builtins.float = ...,
+        day_s: _builtins.float = ...,
+        temperature_swing_k: _builtins.float = ...,
+        loss_day_db: _builtins.float = ...,
+        loss_wander_db: _builtins.float = ...,
+        loss_wander_tau_s: _builtins.float = ...,
+        loss_event_db: _builtins.float = ...,
+        loss_event_hz: _builtins.float = ...,
+        loss_event_s: _builtins.float = ...,
+        polarisation_tau_s: _builtins.float = ...,
+        coexisting_forward_mw: _builtins.float = ...,
+        coexisting_backward_mw: _builtins.float = ...,
+        raman_per_km_nm: _builtins.float = ...,
+        filter_nm: _builtins.float = ...,
+        divergence_rad: _builtins.float = ...,
+        aperture_m: _builtins.float = ...,
+        pointing_sigma_rad: _builtins.float = ...,
+        zenith_loss_db: _builtins.float = ...,
+        elevation_rad: _builtins.float = ...,
+        intensity_sigma_ratio: _builtins.float = ...,
+        intensity_wander_ratio: _builtins.float = ...,
+        intensity_wander_tau_s: _builtins.float = ...,
+        pair_brightness: _builtins.float = ...,
+        transmitter_efficiency: _builtins.float = ...,
+        transmitter_dark_count_hz: _builtins.float = ...,
+        efficiency_mismatch_ratio: _builtins.float = ...,
+        saturation_hz: _builtins.float = ...,
+        gate_width_ps: _builtins.float = ...,
+        gate_offset_ps: _builtins.float = ...,
+        is_passive: _builtins.bool = ...,
+        bin_separation_ps: _builtins.float = ...,
+        bin_width_ps: _builtins.float = ...,
+        clock_offset_ps: _builtins.float = ...,
+        clock_skew_ppb: _builtins.float = ...,
+        clock_ageing_ppb_per_day: _builtins.float = ...,
+        clock_white_ps: _builtins.float = ...,
+        clock_walk_ppb: _builtins.float = ...,
+        sync_noise_ps: _builtins.float = ...,
+        sync_asymmetry_ps: _builtins.float = ...,
+        eve_intercept_prob: _builtins.float = ...,
+        eve_splitting_prob: _builtins.float = ...,
+        eve_beam_splitting_prob: _builtins.float = ...,
+        eve_blinding_prob: _builtins.float = ...,
+        eve_time_shift_ps: _builtins.float = ...,
+        eve_trojan_photons: _builtins.float = ...,
+        eve_delay_ps: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["afterpulse_prob", b"afterpulse_prob", "afterpulse_tau_ps", b"afterpulse_tau_ps", "attenuation_db_per_km", b"attenuation_db_per_km", "clock_hz", b"clock_hz", "connector_count", b"connector_count", "connector_loss_db", b"connector_loss_db", "dark_count_hz", b"dark_count_hz", "dead_time_ps", b"dead_time_ps", "detector_jitter_fwhm_ps", b"detector_jitter_fwhm_ps", "efficiency", b"efficiency", "extra_loss_db", b"extra_loss_db", "intensities", b"intensities", "intensity_probs", b"intensity_probs", "length_km", b"length_km", "link_jitter_fwhm_ps", b"link_jitter_fwhm_ps", "misalignment_prob", b"misalignment_prob", "receiver_loss_db", b"receiver_loss_db", "receiver_p_z", b"receiver_p_z", "source_jitter_fwhm_ps", b"source_jitter_fwhm_ps", "transmitter_p_z", b"transmitter_p_z"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["afterpulse_prob", b"afterpulse_prob", "afterpulse_tau_ps", b"afterpulse_tau_ps", "aperture_m", b"aperture_m", "attenuation_db_per_km", b"attenuation_db_per_km", "bin_separation_ps", b"bin_separation_ps", "bin_width_ps", b"bin_width_ps", "clock_ageing_ppb_per_day", b"clock_ageing_ppb_per_day", "clock_hz", b"clock_hz", "clock_offset_ps", b"clock_offset_ps", "clock_skew_ppb", b"clock_skew_ppb", "clock_walk_ppb", b"clock_walk_ppb", "clock_white_ps", b"clock_white_ps", "coexisting_backward_mw", b"coexisting_backward_mw", "coexisting_forward_mw", b"coexisting_forward_mw", "connector_count", b"connector_count", "connector_loss_db", b"connector_loss_db", "dark_count_hz", b"dark_count_hz", "day_s", b"day_s", "dead_time_ps", b"dead_time_ps", "detector_jitter_fwhm_ps", b"detector_jitter_fwhm_ps", "dispersion_ps_per_nm_km", b"dispersion_ps_per_nm_km", "divergence_rad", b"divergence_rad", "efficiency", b"efficiency", "efficiency_mismatch_ratio", b"efficiency_mismatch_ratio", "elevation_rad", b"elevation_rad", "eve_beam_splitting_prob", b"eve_beam_splitting_prob", "eve_blinding_prob", b"eve_blinding_prob", "eve_delay_ps", b"eve_delay_ps", "eve_intercept_prob", b"eve_intercept_prob", "eve_splitting_prob", b"eve_splitting_prob", "eve_time_shift_ps", b"eve_time_shift_ps", "eve_trojan_photons", b"eve_trojan_photons", "extra_loss_db", b"extra_loss_db", "filter_nm", b"filter_nm", "gate_offset_ps", b"gate_offset_ps", "gate_width_ps", b"gate_width_ps", "intensities", b"intensities", "intensity_probs", b"intensity_probs", "intensity_sigma_ratio", b"intensity_sigma_ratio", "intensity_wander_ratio", b"intensity_wander_ratio", "intensity_wander_tau_s", b"intensity_wander_tau_s", "is_passive", b"is_passive", "length_km", b"length_km", "linewidth_nm", b"linewidth_nm", "link_jitter_fwhm_ps", b"link_jitter_fwhm_ps", "loss_day_db", b"loss_day_db", "loss_event_db", b"loss_event_db", "loss_event_hz", b"loss_event_hz", "loss_event_s", b"loss_event_s", "loss_wander_db", b"loss_wander_db", "loss_wander_tau_s", b"loss_wander_tau_s", "misalignment_prob", b"misalignment_prob", "pair_brightness", b"pair_brightness", "pointing_sigma_rad", b"pointing_sigma_rad", "polarisation_tau_s", b"polarisation_tau_s", "pulse_fwhm_ps", b"pulse_fwhm_ps", "raman_per_km_nm", b"raman_per_km_nm", "receiver_loss_db", b"receiver_loss_db", "receiver_p_z", b"receiver_p_z", "saturation_hz", b"saturation_hz", "source_jitter_fwhm_ps", b"source_jitter_fwhm_ps", "sync_asymmetry_ps", b"sync_asymmetry_ps", "sync_noise_ps", b"sync_noise_ps", "temperature_swing_k", b"temperature_swing_k", "transmitter_dark_count_hz", b"transmitter_dark_count_hz", "transmitter_efficiency", b"transmitter_efficiency", "transmitter_p_z", b"transmitter_p_z", "wavelength_nm", b"wavelength_nm", "zenith_loss_db", b"zenith_loss_db"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,6 +330,57 @@ class LinkSettings(_message.Message):
     AFTERPULSE_TAU_PS_FIELD_NUMBER: _builtins.int
     LINK_JITTER_FWHM_PS_FIELD_NUMBER: _builtins.int
     IS_UP_FIELD_NUMBER: _builtins.int
+    CONNECTOR_COUNT_FIELD_NUMBER: _builtins.int
+    CONNECTOR_LOSS_DB_FIELD_NUMBER: _builtins.int
+    SOURCE_JITTER_FWHM_PS_FIELD_NUMBER: _builtins.int
+    DETECTOR_JITTER_FWHM_PS_FIELD_NUMBER: _builtins.int
+    WAVELENGTH_NM_FIELD_NUMBER: _builtins.int
+    DISPERSION_PS_PER_NM_KM_FIELD_NUMBER: _builtins.int
+    PULSE_FWHM_PS_FIELD_NUMBER: _builtins.int
+    LINEWIDTH_NM_FIELD_NUMBER: _builtins.int
+    DAY_S_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_SWING_K_FIELD_NUMBER: _builtins.int
+    LOSS_DAY_DB_FIELD_NUMBER: _builtins.int
+    LOSS_WANDER_DB_FIELD_NUMBER: _builtins.int
+    LOSS_WANDER_TAU_S_FIELD_NUMBER: _builtins.int
+    LOSS_EVENT_DB_FIELD_NUMBER: _builtins.int
+    LOSS_EVENT_HZ_FIELD_NUMBER: _builtins.int
+    LOSS_EVENT_S_FIELD_NUMBER: _builtins.int
+    POLARISATION_TAU_S_FIELD_NUMBER: _builtins.int
+    COEXISTING_FORWARD_MW_FIELD_NUMBER: _builtins.int
+    COEXISTING_BACKWARD_MW_FIELD_NUMBER: _builtins.int
+    RAMAN_PER_KM_NM_FIELD_NUMBER: _builtins.int
+    FILTER_NM_FIELD_NUMBER: _builtins.int
+    DIVERGENCE_RAD_FIELD_NUMBER: _builtins.int
+    APERTURE_M_FIELD_NUMBER: _builtins.int
+    POINTING_SIGMA_RAD_FIELD_NUMBER: _builtins.int
+    ZENITH_LOSS_DB_FIELD_NUMBER: _builtins.int
+    ELEVATION_RAD_FIELD_NUMBER: _builtins.int
+    INTENSITY_SIGMA_RATIO_FIELD_NUMBER: _builtins.int
+    INTENSITY_WANDER_RATIO_FIELD_NUMBER: _builtins.int
+    INTENSITY_WANDER_TAU_S_FIELD_NUMBER: _builtins.int
+    TRANSMITTER_EFFICIENCY_FIELD_NUMBER: _builtins.int
+    TRANSMITTER_DARK_COUNT_HZ_FIELD_NUMBER: _builtins.int
+    EFFICIENCY_MISMATCH_RATIO_FIELD_NUMBER: _builtins.int
+    SATURATION_HZ_FIELD_NUMBER: _builtins.int
+    GATE_WIDTH_PS_FIELD_NUMBER: _builtins.int
+    GATE_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    BIN_SEPARATION_PS_FIELD_NUMBER: _builtins.int
+    BIN_WIDTH_PS_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    CLOCK_SKEW_PPB_FIELD_NUMBER: _builtins.int
+    CLOCK_AGEING_PPB_PER_DAY_FIELD_NUMBER: _builtins.int
+    CLOCK_WHITE_PS_FIELD_NUMBER: _builtins.int
+    CLOCK_WALK_PPB_FIELD_NUMBER: _builtins.int
+    SYNC_NOISE_PS_FIELD_NUMBER: _builtins.int
+    SYNC_ASYMMETRY_PS_FIELD_NUMBER: _builtins.int
+    EVE_INTERCEPT_PROB_FIELD_NUMBER: _builtins.int
+    EVE_SPLITTING_PROB_FIELD_NUMBER: _builtins.int
+    EVE_BEAM_SPLITTING_PROB_FIELD_NUMBER: _builtins.int
+    EVE_BLINDING_PROB_FIELD_NUMBER: _builtins.int
+    EVE_TIME_SHIFT_PS_FIELD_NUMBER: _builtins.int
+    EVE_TROJAN_PHOTONS_FIELD_NUMBER: _builtins.int
+    EVE_DELAY_PS_FIELD_NUMBER: _builtins.int
     length_km: _builtins.float
     attenuation_db_per_km: _builtins.float
     extra_loss_db: _builtins.float
@@ -159,6 +394,57 @@ class LinkSettings(_message.Message):
     link_jitter_fwhm_ps: _builtins.float
     is_up: _builtins.bool
     """false: nothing passes, neither light nor dark counts are delivered, and both ends see the link as dark."""
+    connector_count: _builtins.int
+    connector_loss_db: _builtins.float
+    source_jitter_fwhm_ps: _builtins.float
+    detector_jitter_fwhm_ps: _builtins.float
+    wavelength_nm: _builtins.float
+    dispersion_ps_per_nm_km: _builtins.float
+    pulse_fwhm_ps: _builtins.float
+    linewidth_nm: _builtins.float
+    day_s: _builtins.float
+    temperature_swing_k: _builtins.float
+    loss_day_db: _builtins.float
+    loss_wander_db: _builtins.float
+    loss_wander_tau_s: _builtins.float
+    loss_event_db: _builtins.float
+    loss_event_hz: _builtins.float
+    loss_event_s: _builtins.float
+    polarisation_tau_s: _builtins.float
+    coexisting_forward_mw: _builtins.float
+    coexisting_backward_mw: _builtins.float
+    raman_per_km_nm: _builtins.float
+    filter_nm: _builtins.float
+    divergence_rad: _builtins.float
+    aperture_m: _builtins.float
+    pointing_sigma_rad: _builtins.float
+    zenith_loss_db: _builtins.float
+    elevation_rad: _builtins.float
+    intensity_sigma_ratio: _builtins.float
+    intensity_wander_ratio: _builtins.float
+    intensity_wander_tau_s: _builtins.float
+    transmitter_efficiency: _builtins.float
+    transmitter_dark_count_hz: _builtins.float
+    efficiency_mismatch_ratio: _builtins.float
+    saturation_hz: _builtins.float
+    gate_width_ps: _builtins.float
+    gate_offset_ps: _builtins.float
+    bin_separation_ps: _builtins.float
+    bin_width_ps: _builtins.float
+    clock_offset_ps: _builtins.float
+    clock_skew_ppb: _builtins.float
+    clock_ageing_ppb_per_day: _builtins.float
+    clock_white_ps: _builtins.float
+    clock_walk_ppb: _builtins.float
+    sync_noise_ps: _builtins.float
+    sync_asymmetry_ps: _builtins.float
+    eve_intercept_prob: _builtins.float
+    eve_splitting_prob: _builtins.float
+    eve_beam_splitting_prob: _builtins.float
+    eve_blinding_prob: _builtins.float
+    eve_time_shift_ps: _builtins.float
+    eve_trojan_photons: _builtins.float
+    eve_delay_ps: _builtins.float
     def __init__(
         self,
         *,
@@ -174,61 +460,389 @@ class LinkSettings(_message.Message):
         afterpulse_tau_ps: _builtins.int | None = ...,
         link_jitter_fwhm_ps: _builtins.float | None = ...,
         is_up: _builtins.bool | None = ...,
+        connector_count: _builtins.int | None = ...,
+        connector_loss_db: _builtins.float | None = ...,
+        source_jitter_fwhm_ps: _builtins.float | None = ...,
+        detector_jitter_fwhm_ps: _builtins.float | None = ...,
+        wavelength_nm: _builtins.float | None = ...,
+        dispersion_ps_per_nm_km: _builtins.float | None = ...,
+        pulse_fwhm_ps: _builtins.float | None = ...,
+        linewidth_nm: _builtins.float | None = ...,
+        day_s: _builtins.float | None = ...,
+        temperature_swing_k: _builtins.float | None = ...,
+        loss_day_db: _builtins.float | None = ...,
+        loss_wander_db: _builtins.float | None = ...,
+        loss_wander_tau_s: _builtins.float | None = ...,
+        loss_event_db: _builtins.float | None = ...,
+        loss_event_hz: _builtins.float | None = ...,
+        loss_event_s: _builtins.float | None = ...,
+        polarisation_tau_s: _builtins.float | None = ...,
+        coexisting_forward_mw: _builtins.float | None = ...,
+        coexisting_backward_mw: _builtins.float | None = ...,
+        raman_per_km_nm: _builtins.float | None = ...,
+        filter_nm: _builtins.float | None = ...,
+        divergence_rad: _builtins.float | None = ...,
+        aperture_m: _builtins.float | None = ...,
+        pointing_sigma_rad: _builtins.float | None = ...,
+        zenith_loss_db: _builtins.float | None = ...,
+        elevation_rad: _builtins.float | None = ...,
+        intensity_sigma_ratio: _builtins.float | None = ...,
+        intensity_wander_ratio: _builtins.float | None = ...,
+        intensity_wander_tau_s: _builtins.float | None = ...,
+        transmitter_efficiency: _builtins.float | None = ...,
+        transmitter_dark_count_hz: _builtins.float | None = ...,
+        efficiency_mismatch_ratio: _builtins.float | None = ...,
+        saturation_hz: _builtins.float | None = ...,
+        gate_width_ps: _builtins.float | None = ...,
+        gate_offset_ps: _builtins.float | None = ...,
+        bin_separation_ps: _builtins.float | None = ...,
+        bin_width_ps: _builtins.float | None = ...,
+        clock_offset_ps: _builtins.float | None = ...,
+        clock_skew_ppb: _builtins.float | None = ...,
+        clock_ageing_ppb_per_day: _builtins.float | None = ...,
+        clock_white_ps: _builtins.float | None = ...,
+        clock_walk_ppb: _builtins.float | None = ...,
+        sync_noise_ps: _builtins.float | None = ...,
+        sync_asymmetry_ps: _builtins.float | None = ...,
+        eve_intercept_prob: _builtins.float | None = ...,
+        eve_splitting_prob: _builtins.float | None = ...,
+        eve_beam_splitting_prob: _builtins.float | None = ...,
+        eve_blinding_prob: _builtins.float | None = ...,
+        eve_time_shift_ps: _builtins.float | None = ...,
+        eve_trojan_photons: _builtins.float | None = ...,
+        eve_delay_ps: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_afterpulse_prob", b"_afterpulse_prob", "_afterpulse_tau_ps", b"_afterpulse_tau_ps", "_attenuation_db_per_km", b"_attenuation_db_per_km", "_dark_count_hz", b"_dark_count_hz", "_dead_time_ps", b"_dead_time_ps", "_efficiency", b"_efficiency", "_extra_loss_db", b"_extra_loss_db", "_is_up", b"_is_up", "_length_km", b"_length_km", "_link_jitter_fwhm_ps", b"_link_jitter_fwhm_ps", "_misalignment_prob", b"_misalignment_prob", "_receiver_loss_db", b"_receiver_loss_db", "afterpulse_prob", b"afterpulse_prob", "afterpulse_tau_ps", b"afterpulse_tau_ps", "attenuation_db_per_km", b"attenuation_db_per_km", "dark_count_hz", b"dark_count_hz", "dead_time_ps", b"dead_time_ps", "efficiency", b"efficiency", "extra_loss_db", b"extra_loss_db", "is_up", b"is_up", "length_km", b"length_km", "link_jitter_fwhm_ps", b"link_jitter_fwhm_ps", "misalignment_prob", b"misalignment_prob", "receiver_loss_db", b"receiver_loss_db"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_afterpulse_prob", b"_afterpulse_prob", "_afterpulse_tau_ps", b"_afterpulse_tau_ps", "_aperture_m", b"_aperture_m", "_attenuation_db_per_km", b"_attenuation_db_per_km", "_bin_separation_ps", b"_bin_separation_ps", "_bin_width_ps", b"_bin_width_ps", "_clock_ageing_ppb_per_day", b"_clock_ageing_ppb_per_day", "_clock_offset_ps", b"_clock_offset_ps", "_clock_skew_ppb", b"_clock_skew_ppb", "_clock_walk_ppb", b"_clock_walk_ppb", "_clock_white_ps", b"_clock_white_ps", "_coexisting_backward_mw", b"_coexisting_backward_mw", "_coexisting_forward_mw", b"_coexisting_forward_mw", "_connector_count", b"_connector_count", "_connector_loss_db", b"_connector_loss_db", "_dark_count_hz", b"_dark_count_hz", "_day_s", b"_day_s", "_dead_time_ps", b"_dead_time_ps", "_detector_jitter_fwhm_ps", b"_detector_jitter_fwhm_ps", "_dispersion_ps_per_nm_km", b"_dispersion_ps_per_nm_km", "_divergence_rad", b"_divergence_rad", "_efficiency", b"_efficiency", "_efficiency_mismatch_ratio", b"_efficiency_mismatch_ratio", "_elevation_rad", b"_elevation_rad", "_eve_beam_splitting_prob", b"_eve_beam_splitting_prob", "_eve_blinding_prob", b"_eve_blinding_prob", "_eve_delay_ps", b"_eve_delay_ps", "_eve_intercept_prob", b"_eve_intercept_prob", "_eve_splitting_prob", b"_eve_splitting_prob", "_eve_time_shift_ps", b"_eve_time_shift_ps", "_eve_trojan_photons", b"_eve_trojan_photons", "_extra_loss_db", b"_extra_loss_db", "_filter_nm", b"_filter_nm", "_gate_offset_ps", b"_gate_offset_ps", "_gate_width_ps", b"_gate_width_ps", "_intensity_sigma_ratio", b"_intensity_sigma_ratio", "_intensity_wander_ratio", b"_intensity_wander_ratio", "_intensity_wander_tau_s", b"_intensity_wander_tau_s", "_is_up", b"_is_up", "_length_km", b"_length_km", "_linewidth_nm", b"_linewidth_nm", "_link_jitter_fwhm_ps", b"_link_jitter_fwhm_ps", "_loss_day_db", b"_loss_day_db", "_loss_event_db", b"_loss_event_db", "_loss_event_hz", b"_loss_event_hz", "_loss_event_s", b"_loss_event_s", "_loss_wander_db", b"_loss_wander_db", "_loss_wander_tau_s", b"_loss_wander_tau_s", "_misalignment_prob", b"_misalignment_prob", "_pointing_sigma_rad", b"_pointing_sigma_rad", "_polarisation_tau_s", b"_polarisation_tau_s", "_pulse_fwhm_ps", b"_pulse_fwhm_ps", "_raman_per_km_nm", b"_raman_per_km_nm", "_receiver_loss_db", b"_receiver_loss_db", "_saturation_hz", b"_saturation_hz", "_source_jitter_fwhm_ps", b"_source_jitter_fwhm_ps", "_sync_asymmetry_ps", b"_sync_asymmetry_ps", "_sync_noise_ps", b"_sync_noise_ps", "_temperature_swing_k", b"_temperature_swing_k", "_transmitter_dark_count_hz", b"_transmitter_dark_count_hz", "_transmitter_efficiency", b"_transmitter_efficiency", "_wavelength_nm", b"_wavelength_nm", "_zenith_loss_db", b"_zenith_loss_db", "afterpulse_prob", b"afterpulse_prob", "afterpulse_tau_ps", b"afterpulse_tau_ps", "aperture_m", b"aperture_m", "attenuation_db_per_km", b"attenuation_db_per_km", "bin_separation_ps", b"bin_separation_ps", "bin_width_ps", b"bin_width_ps", "clock_ageing_ppb_per_day", b"clock_ageing_ppb_per_day", "clock_offset_ps", b"clock_offset_ps", "clock_skew_ppb", b"clock_skew_ppb", "clock_walk_ppb", b"clock_walk_ppb", "clock_white_ps", b"clock_white_ps", "coexisting_backward_mw", b"coexisting_backward_mw", "coexisting_forward_mw", b"coexisting_forward_mw", "connector_count", b"connector_count", "connector_loss_db", b"connector_loss_db", "dark_count_hz", b"dark_count_hz", "day_s", b"day_s", "dead_time_ps", b"dead_time_ps", "detector_jitter_fwhm_ps", b"detector_jitter_fwhm_ps", "dispersion_ps_per_nm_km", b"dispersion_ps_per_nm_km", "divergence_rad", b"divergence_rad", "efficiency", b"efficiency", "efficiency_mismatch_ratio", b"efficiency_mismatch_ratio", "elevation_rad", b"elevation_rad", "eve_beam_splitting_prob", b"eve_beam_splitting_prob", "eve_blinding_prob", b"eve_blinding_prob", "eve_delay_ps", b"eve_delay_ps", "eve_intercept_prob", b"eve_intercept_prob", "eve_splitting_prob", b"eve_splitting_prob", "eve_time_shift_ps", b"eve_time_shift_ps", "eve_trojan_photons", b"eve_trojan_photons", "extra_loss_db", b"extra_loss_db", "filter_nm", b"filter_nm", "gate_offset_ps", b"gate_offset_ps", "gate_width_ps", b"gate_width_ps", "intensity_sigma_ratio", b"intensity_sigma_ratio", "intensity_wander_ratio", b"intensity_wander_ratio", "intensity_wander_tau_s", b"intensity_wander_tau_s", "is_up", b"is_up", "length_km", b"length_km", "linewidth_nm", b"linewidth_nm", "link_jitter_fwhm_ps", b"link_jitter_fwhm_ps", "loss_day_db", b"loss_day_db", "loss_event_db", b"loss_event_db", "loss_event_hz", b"loss_event_hz", "loss_event_s", b"loss_event_s", "loss_wander_db", b"loss_wander_db", "loss_wander_tau_s", b"loss_wander_tau_s", "misalignment_prob", b"misalignment_prob", "pointing_sigma_rad", b"pointing_sigma_rad", "polarisation_tau_s", b"polarisation_tau_s", "pulse_fwhm_ps", b"pulse_fwhm_ps", "raman_per_km_nm", b"raman_per_km_nm", "receiver_loss_db", b"receiver_loss_db", "saturation_hz", b"saturation_hz", "source_jitter_fwhm_ps", b"source_jitter_fwhm_ps", "sync_asymmetry_ps", b"sync_asymmetry_ps", "sync_noise_ps", b"sync_noise_ps", "temperature_swing_k", b"temperature_swing_k", "transmitter_dark_count_hz", b"transmitter_dark_count_hz", "transmitter_efficiency", b"transmitter_efficiency", "wavelength_nm", b"wavelength_nm", "zenith_loss_db", b"zenith_loss_db"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_afterpulse_prob", b"_afterpulse_prob", "_afterpulse_tau_ps", b"_afterpulse_tau_ps", "_attenuation_db_per_km", b"_attenuation_db_per_km", "_dark_count_hz", b"_dark_count_hz", "_dead_time_ps", b"_dead_time_ps", "_efficiency", b"_efficiency", "_extra_loss_db", b"_extra_loss_db", "_is_up", b"_is_up", "_length_km", b"_length_km", "_link_jitter_fwhm_ps", b"_link_jitter_fwhm_ps", "_misalignment_prob", b"_misalignment_prob", "_receiver_loss_db", b"_receiver_loss_db", "afterpulse_prob", b"afterpulse_prob", "afterpulse_tau_ps", b"afterpulse_tau_ps", "attenuation_db_per_km", b"attenuation_db_per_km", "dark_count_hz", b"dark_count_hz", "dead_time_ps", b"dead_time_ps", "efficiency", b"efficiency", "extra_loss_db", b"extra_loss_db", "is_up", b"is_up", "length_km", b"length_km", "link_jitter_fwhm_ps", b"link_jitter_fwhm_ps", "misalignment_prob", b"misalignment_prob", "receiver_loss_db", b"receiver_loss_db"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_afterpulse_prob", b"_afterpulse_prob", "_afterpulse_tau_ps", b"_afterpulse_tau_ps", "_aperture_m", b"_aperture_m", "_attenuation_db_per_km", b"_attenuation_db_per_km", "_bin_separation_ps", b"_bin_separation_ps", "_bin_width_ps", b"_bin_width_ps", "_clock_ageing_ppb_per_day", b"_clock_ageing_ppb_per_day", "_clock_offset_ps", b"_clock_offset_ps", "_clock_skew_ppb", b"_clock_skew_ppb", "_clock_walk_ppb", b"_clock_walk_ppb", "_clock_white_ps", b"_clock_white_ps", "_coexisting_backward_mw", b"_coexisting_backward_mw", "_coexisting_forward_mw", b"_coexisting_forward_mw", "_connector_count", b"_connector_count", "_connector_loss_db", b"_connector_loss_db", "_dark_count_hz", b"_dark_count_hz", "_day_s", b"_day_s", "_dead_time_ps", b"_dead_time_ps", "_detector_jitter_fwhm_ps", b"_detector_jitter_fwhm_ps", "_dispersion_ps_per_nm_km", b"_dispersion_ps_per_nm_km", "_divergence_rad", b"_divergence_rad", "_efficiency", b"_efficiency", "_efficiency_mismatch_ratio", b"_efficiency_mismatch_ratio", "_elevation_rad", b"_elevation_rad", "_eve_beam_splitting_prob", b"_eve_beam_splitting_prob", "_eve_blinding_prob", b"_eve_blinding_prob", "_eve_delay_ps", b"_eve_delay_ps", "_eve_intercept_prob", b"_eve_intercept_prob", "_eve_splitting_prob", b"_eve_splitting_prob", "_eve_time_shift_ps", b"_eve_time_shift_ps", "_eve_trojan_photons", b"_eve_trojan_photons", "_extra_loss_db", b"_extra_loss_db", "_filter_nm", b"_filter_nm", "_gate_offset_ps", b"_gate_offset_ps", "_gate_width_ps", b"_gate_width_ps", "_intensity_sigma_ratio", b"_intensity_sigma_ratio", "_intensity_wander_ratio", b"_intensity_wander_ratio", "_intensity_wander_tau_s", b"_intensity_wander_tau_s", "_is_up", b"_is_up", "_length_km", b"_length_km", "_linewidth_nm", b"_linewidth_nm", "_link_jitter_fwhm_ps", b"_link_jitter_fwhm_ps", "_loss_day_db", b"_loss_day_db", "_loss_event_db", b"_loss_event_db", "_loss_event_hz", b"_loss_event_hz", "_loss_event_s", b"_loss_event_s", "_loss_wander_db", b"_loss_wander_db", "_loss_wander_tau_s", b"_loss_wander_tau_s", "_misalignment_prob", b"_misalignment_prob", "_pointing_sigma_rad", b"_pointing_sigma_rad", "_polarisation_tau_s", b"_polarisation_tau_s", "_pulse_fwhm_ps", b"_pulse_fwhm_ps", "_raman_per_km_nm", b"_raman_per_km_nm", "_receiver_loss_db", b"_receiver_loss_db", "_saturation_hz", b"_saturation_hz", "_source_jitter_fwhm_ps", b"_source_jitter_fwhm_ps", "_sync_asymmetry_ps", b"_sync_asymmetry_ps", "_sync_noise_ps", b"_sync_noise_ps", "_temperature_swing_k", b"_temperature_swing_k", "_transmitter_dark_count_hz", b"_transmitter_dark_count_hz", "_transmitter_efficiency", b"_transmitter_efficiency", "_wavelength_nm", b"_wavelength_nm", "_zenith_loss_db", b"_zenith_loss_db", "afterpulse_prob", b"afterpulse_prob", "afterpulse_tau_ps", b"afterpulse_tau_ps", "aperture_m", b"aperture_m", "attenuation_db_per_km", b"attenuation_db_per_km", "bin_separation_ps", b"bin_separation_ps", "bin_width_ps", b"bin_width_ps", "clock_ageing_ppb_per_day", b"clock_ageing_ppb_per_day", "clock_offset_ps", b"clock_offset_ps", "clock_skew_ppb", b"clock_skew_ppb", "clock_walk_ppb", b"clock_walk_ppb", "clock_white_ps", b"clock_white_ps", "coexisting_backward_mw", b"coexisting_backward_mw", "coexisting_forward_mw", b"coexisting_forward_mw", "connector_count", b"connector_count", "connector_loss_db", b"connector_loss_db", "dark_count_hz", b"dark_count_hz", "day_s", b"day_s", "dead_time_ps", b"dead_time_ps", "detector_jitter_fwhm_ps", b"detector_jitter_fwhm_ps", "dispersion_ps_per_nm_km", b"dispersion_ps_per_nm_km", "divergence_rad", b"divergence_rad", "efficiency", b"efficiency", "efficiency_mismatch_ratio", b"efficiency_mismatch_ratio", "elevation_rad", b"elevation_rad", "eve_beam_splitting_prob", b"eve_beam_splitting_prob", "eve_blinding_prob", b"eve_blinding_prob", "eve_delay_ps", b"eve_delay_ps", "eve_intercept_prob", b"eve_intercept_prob", "eve_splitting_prob", b"eve_splitting_prob", "eve_time_shift_ps", b"eve_time_shift_ps", "eve_trojan_photons", b"eve_trojan_photons", "extra_loss_db", b"extra_loss_db", "filter_nm", b"filter_nm", "gate_offset_ps", b"gate_offset_ps", "gate_width_ps", b"gate_width_ps", "intensity_sigma_ratio", b"intensity_sigma_ratio", "intensity_wander_ratio", b"intensity_wander_ratio", "intensity_wander_tau_s", b"intensity_wander_tau_s", "is_up", b"is_up", "length_km", b"length_km", "linewidth_nm", b"linewidth_nm", "link_jitter_fwhm_ps", b"link_jitter_fwhm_ps", "loss_day_db", b"loss_day_db", "loss_event_db", b"loss_event_db", "loss_event_hz", b"loss_event_hz", "loss_event_s", b"loss_event_s", "loss_wander_db", b"loss_wander_db", "loss_wander_tau_s", b"loss_wander_tau_s", "misalignment_prob", b"misalignment_prob", "pointing_sigma_rad", b"pointing_sigma_rad", "polarisation_tau_s", b"polarisation_tau_s", "pulse_fwhm_ps", b"pulse_fwhm_ps", "raman_per_km_nm", b"raman_per_km_nm", "receiver_loss_db", b"receiver_loss_db", "saturation_hz", b"saturation_hz", "source_jitter_fwhm_ps", b"source_jitter_fwhm_ps", "sync_asymmetry_ps", b"sync_asymmetry_ps", "sync_noise_ps", b"sync_noise_ps", "temperature_swing_k", b"temperature_swing_k", "transmitter_dark_count_hz", b"transmitter_dark_count_hz", "transmitter_efficiency", b"transmitter_efficiency", "wavelength_nm", b"wavelength_nm", "zenith_loss_db", b"zenith_loss_db"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__afterpulse_prob: _TypeAlias = _typing.Literal["afterpulse_prob"]  # noqa: Y015
     _WhichOneofArgType__afterpulse_prob: _TypeAlias = _typing.Literal["_afterpulse_prob", b"_afterpulse_prob"]  # noqa: Y015
     _WhichOneofReturnType__afterpulse_tau_ps: _TypeAlias = _typing.Literal["afterpulse_tau_ps"]  # noqa: Y015
     _WhichOneofArgType__afterpulse_tau_ps: _TypeAlias = _typing.Literal["_afterpulse_tau_ps", b"_afterpulse_tau_ps"]  # noqa: Y015
+    _WhichOneofReturnType__aperture_m: _TypeAlias = _typing.Literal["aperture_m"]  # noqa: Y015
+    _WhichOneofArgType__aperture_m: _TypeAlias = _typing.Literal["_aperture_m", b"_aperture_m"]  # noqa: Y015
     _WhichOneofReturnType__attenuation_db_per_km: _TypeAlias = _typing.Literal["attenuation_db_per_km"]  # noqa: Y015
     _WhichOneofArgType__attenuation_db_per_km: _TypeAlias = _typing.Literal["_attenuation_db_per_km", b"_attenuation_db_per_km"]  # noqa: Y015
+    _WhichOneofReturnType__bin_separation_ps: _TypeAlias = _typing.Literal["bin_separation_ps"]  # noqa: Y015
+    _WhichOneofArgType__bin_separation_ps: _TypeAlias = _typing.Literal["_bin_separation_ps", b"_bin_separation_ps"]  # noqa: Y015
+    _WhichOneofReturnType__bin_width_ps: _TypeAlias = _typing.Literal["bin_width_ps"]  # noqa: Y015
+    _WhichOneofArgType__bin_width_ps: _TypeAlias = _typing.Literal["_bin_width_ps", b"_bin_width_ps"]  # noqa: Y015
+    _WhichOneofReturnType__clock_ageing_ppb_per_day: _TypeAlias = _typing.Literal["clock_ageing_ppb_per_day"]  # noqa: Y015
+    _WhichOneofArgType__clock_ageing_ppb_per_day: _TypeAlias = _typing.Literal["_clock_ageing_ppb_per_day", b"_clock_ageing_ppb_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__clock_offset_ps: _TypeAlias = _typing.Literal["clock_offset_ps"]  # noqa: Y015
+    _WhichOneofArgType__clock_offset_ps: _TypeAlias = _typing.Literal["_clock_offset_ps", b"_clock_offset_ps"]  # noqa: Y015
+    _WhichOneofReturnType__clock_skew_ppb: _TypeAlias = _typing.Literal["clock_skew_ppb"]  # noqa: Y015
+    _WhichOneofArgType__clock_skew_ppb: _TypeAlias = _typing.Literal["_clock_skew_ppb", b"_clock_skew_ppb"]  # noqa: Y015
+    _WhichOneofReturnType__clock_walk_ppb: _TypeAlias = _typing.Literal["clock_walk_ppb"]  # noqa: Y015
+    _WhichOneofArgType__clock_walk_ppb: _TypeAlias = _typing.Literal["_clock_walk_ppb", b"_clock_walk_ppb"]  # noqa: Y015
+    _WhichOneofReturnType__clock_white_ps: _TypeAlias = _typing.Literal["clock_white_ps"]  # noqa: Y015
+    _WhichOneofArgType__clock_white_ps: _TypeAlias = _typing.Literal["_clock_white_ps", b"_clock_white_ps"]  # noqa: Y015
+    _WhichOneofReturnType__coexisting_backward_mw: _TypeAlias = _typing.Literal["coexisting_backward_mw"]  # noqa: Y015
+    _WhichOneofArgType__coexisting_backward_mw: _TypeAlias = _typing.Literal["_coexisting_backward_mw", b"_coexisting_backward_mw"]  # noqa: Y015
+    _WhichOneofReturnType__coexisting_forward_mw: _TypeAlias = _typing.Literal["coexisting_forward_mw"]  # noqa: Y015
+    _WhichOneofArgType__coexisting_forward_mw: _TypeAlias = _typing.Literal["_coexisting_forward_mw", b"_coexisting_forward_mw"]  # noqa: Y015
+    _WhichOneofReturnType__connector_count: _TypeAlias = _typing.Literal["connector_count"]  # noqa: Y015
+    _WhichOneofArgType__connector_count: _TypeAlias = _typing.Literal["_connector_count", b"_connector_count"]  # noqa: Y015
+    _WhichOneofReturnType__connector_loss_db: _TypeAlias = _typing.Literal["connector_loss_db"]  # noqa: Y015
+    _WhichOneofArgType__connector_loss_db: _TypeAlias = _typing.Literal["_connector_loss_db", b"_connector_loss_db"]  # noqa: Y015
     _WhichOneofReturnType__dark_count_hz: _TypeAlias = _typing.Literal["dark_count_hz"]  # noqa: Y015
     _WhichOneofArgType__dark_count_hz: _TypeAlias = _typing.Literal["_dark_count_hz", b"_dark_count_hz"]  # noqa: Y015
+    _WhichOneofReturnType__day_s: _TypeAlias = _typing.Literal["day_s"]  # noqa: Y015
+    _WhichOneofArgType__day_s: _TypeAlias = _typing.Literal["_day_s", b"_day_s"]  # noqa: Y015
     _WhichOneofReturnType__dead_time_ps: _TypeAlias = _typing.Literal["dead_time_ps"]  # noqa: Y015
     _WhichOneofArgType__dead_time_ps: _TypeAlias = _typing.Literal["_dead_time_ps", b"_dead_time_ps"]  # noqa: Y015
+    _WhichOneofReturnType__detector_jitter_fwhm_ps: _TypeAlias = _typing.Literal["detector_jitter_fwhm_ps"]  # noqa: Y015
+    _WhichOneofArgType__detector_jitter_fwhm_ps: _TypeAlias = _typing.Literal["_detector_jitter_fwhm_ps", b"_detector_jitter_fwhm_ps"]  # noqa: Y015
+    _WhichOneofReturnType__dispersion_ps_per_nm_km: _TypeAlias = _typing.Literal["dispersion_ps_per_nm_km"]  # noqa: Y015
+    _WhichOneofArgType__dispersion_ps_per_nm_km: _TypeAlias = _typing.Literal["_dispersion_ps_per_nm_km", b"_dispersion_ps_per_nm_km"]  # noqa: Y015
+    _WhichOneofReturnType__divergence_rad: _TypeAlias = _typing.Literal["divergence_rad"]  # noqa: Y015
+    _WhichOneofArgType__divergence_rad: _TypeAlias = _typing.Literal["_divergence_rad", b"_divergence_rad"]  # noqa: Y015
     _WhichOneofReturnType__efficiency: _TypeAlias = _typing.Literal["efficiency"]  # noqa: Y015
     _WhichOneofArgType__efficiency: _TypeAlias = _typing.Literal["_efficiency", b"_efficiency"]  # noqa: Y015
+    _WhichOneofReturnType__efficiency_mismatch_ratio: _TypeAlias = _typing.Literal["efficiency_mismatch_ratio"]  # noqa: Y015
+    _WhichOneofArgType__efficiency_mismatch_ratio: _TypeAlias = _typing.Literal["_efficiency_mismatch_ratio", b"_efficiency_mismatch_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__elevation_rad: _TypeAlias = _typing.Literal["elevation_rad"]  # noqa: Y015
+    _WhichOneofArgType__elevation_rad: _TypeAlias = _typing.Literal["_elevation_rad", b"_elevation_rad"]  # noqa: Y015
+    _WhichOneofReturnType__eve_beam_splitting_prob: _TypeAlias = _typing.Literal["eve_beam_splitting_prob"]  # noqa: Y015
+    _WhichOneofArgType__eve_beam_splitting_prob: _TypeAlias = _typing.Literal["_eve_beam_splitting_prob", b"_eve_beam_splitting_prob"]  # noqa: Y015
+    _WhichOneofReturnType__eve_blinding_prob: _TypeAlias = _typing.Literal["eve_blinding_prob"]  # noqa: Y015
+    _WhichOneofArgType__eve_blinding_prob: _TypeAlias = _typing.Literal["_eve_blinding_prob", b"_eve_blinding_prob"]  # noqa: Y015
+    _WhichOneofReturnType__eve_delay_ps: _TypeAlias = _typing.Literal["eve_delay_ps"]  # noqa: Y015
+    _WhichOneofArgType__eve_delay_ps: _TypeAlias = _typing.Literal["_eve_delay_ps", b"_eve_delay_ps"]  # noqa: Y015
+    _WhichOneofReturnType__eve_intercept_prob: _TypeAlias = _typing.Literal["eve_intercept_prob"]  # noqa: Y015
+    _WhichOneofArgType__eve_intercept_prob: _TypeAlias = _typing.Literal["_eve_intercept_prob", b"_eve_intercept_prob"]  # noqa: Y015
+    _WhichOneofReturnType__eve_splitting_prob: _TypeAlias = _typing.Literal["eve_splitting_prob"]  # noqa: Y015
+    _WhichOneofArgType__eve_splitting_prob: _TypeAlias = _typing.Literal["_eve_splitting_prob", b"_eve_splitting_prob"]  # noqa: Y015
+    _WhichOneofReturnType__eve_time_shift_ps: _TypeAlias = _typing.Literal["eve_time_shift_ps"]  # noqa: Y015
+    _WhichOneofArgType__eve_time_shift_ps: _TypeAlias = _typing.Literal["_eve_time_shift_ps", b"_eve_time_shift_ps"]  # noqa: Y015
+    _WhichOneofReturnType__eve_trojan_photons: _TypeAlias = _typing.Literal["eve_trojan_photons"]  # noqa: Y015
+    _WhichOneofArgType__eve_trojan_photons: _TypeAlias = _typing.Literal["_eve_trojan_photons", b"_eve_trojan_photons"]  # noqa: Y015
     _WhichOneofReturnType__extra_loss_db: _TypeAlias = _typing.Literal["extra_loss_db"]  # noqa: Y015
     _WhichOneofArgType__extra_loss_db: _TypeAlias = _typing.Literal["_extra_loss_db", b"_extra_loss_db"]  # noqa: Y015
+    _WhichOneofReturnType__filter_nm: _TypeAlias = _typing.Literal["filter_nm"]  # noqa: Y015
+    _WhichOneofArgType__filter_nm: _TypeAlias = _typing.Literal["_filter_nm", b"_filter_nm"]  # noqa: Y015
+    _WhichOneofReturnType__gate_offset_ps: _TypeAlias = _typing.Literal["gate_offset_ps"]  # noqa: Y015
+    _WhichOneofArgType__gate_offset_ps: _TypeAlias = _typing.Literal["_gate_offset_ps", b"_gate_offset_ps"]  # noqa: Y015
+    _WhichOneofReturnType__gate_width_ps: _TypeAlias = _typing.Literal["gate_width_ps"]  # noqa: Y015
+    _WhichOneofArgType__gate_width_ps: _TypeAlias = _typing.Literal["_gate_width_ps", b"_gate_width_ps"]  # noqa: Y015
+    _WhichOneofReturnType__intensity_sigma_ratio: _TypeAlias = _typing.Literal["intensity_sigma_ratio"]  # noqa: Y015
+    _WhichOneofArgType__intensity_sigma_ratio: _TypeAlias = _typing.Literal["_intensity_sigma_ratio", b"_intensity_sigma_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__intensity_wander_ratio: _TypeAlias = _typing.Literal["intensity_wander_ratio"]  # noqa: Y015
+    _WhichOneofArgType__intensity_wander_ratio: _TypeAlias = _typing.Literal["_intensity_wander_ratio", b"_intensity_wander_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__intensity_wander_tau_s: _TypeAlias = _typing.Literal["intensity_wander_tau_s"]  # noqa: Y015
+    _WhichOneofArgType__intensity_wander_tau_s: _TypeAlias = _typing.Literal["_intensity_wander_tau_s", b"_intensity_wander_tau_s"]  # noqa: Y015
     _WhichOneofReturnType__is_up: _TypeAlias = _typing.Literal["is_up"]  # noqa: Y015
     _WhichOneofArgType__is_up: _TypeAlias = _typing.Literal["_is_up", b"_is_up"]  # noqa: Y015
     _WhichOneofReturnType__length_km: _TypeAlias = _typing.Literal["length_km"]  # noqa: Y015
     _WhichOneofArgType__length_km: _TypeAlias = _typing.Literal["_length_km", b"_length_km"]  # noqa: Y015
+    _WhichOneofReturnType__linewidth_nm: _TypeAlias = _typing.Literal["linewidth_nm"]  # noqa: Y015
+    _WhichOneofArgType__linewidth_nm: _TypeAlias = _typing.Literal["_linewidth_nm", b"_linewidth_nm"]  # noqa: Y015
     _WhichOneofReturnType__link_jitter_fwhm_ps: _TypeAlias = _typing.Literal["link_jitter_fwhm_ps"]  # noqa: Y015
     _WhichOneofArgType__link_jitter_fwhm_ps: _TypeAlias = _typing.Literal["_link_jitter_fwhm_ps", b"_link_jitter_fwhm_ps"]  # noqa: Y015
+    _WhichOneofReturnType__loss_day_db: _TypeAlias = _typing.Literal["loss_day_db"]  # noqa: Y015
+    _WhichOneofArgType__loss_day_db: _TypeAlias = _typing.Literal["_loss_day_db", b"_loss_day_db"]  # noqa: Y015
+    _WhichOneofReturnType__loss_event_db: _TypeAlias = _typing.Literal["loss_event_db"]  # noqa: Y015
+    _WhichOneofArgType__loss_event_db: _TypeAlias = _typing.Literal["_loss_event_db", b"_loss_event_db"]  # noqa: Y015
+    _WhichOneofReturnType__loss_event_hz: _TypeAlias = _typing.Literal["loss_event_hz"]  # noqa: Y015
+    _WhichOneofArgType__loss_event_hz: _TypeAlias = _typing.Literal["_loss_event_hz", b"_loss_event_hz"]  # noqa: Y015
+    _WhichOneofReturnType__loss_event_s: _TypeAlias = _typing.Literal["loss_event_s"]  # noqa: Y015
+    _WhichOneofArgType__loss_event_s: _TypeAlias = _typing.Literal["_loss_event_s", b"_loss_event_s"]  # noqa: Y015
+    _WhichOneofReturnType__loss_wander_db: _TypeAlias = _typing.Literal["loss_wander_db"]  # noqa: Y015
+    _WhichOneofArgType__loss_wander_db: _TypeAlias = _typing.Literal["_loss_wander_db", b"_loss_wander_db"]  # noqa: Y015
+    _WhichOneofReturnType__loss_wander_tau_s: _TypeAlias = _typing.Literal["loss_wander_tau_s"]  # noqa: Y015
+    _WhichOneofArgType__loss_wander_tau_s: _TypeAlias = _typing.Literal["_loss_wander_tau_s", b"_loss_wander_tau_s"]  # noqa: Y015
     _WhichOneofReturnType__misalignment_prob: _TypeAlias = _typing.Literal["misalignment_prob"]  # noqa: Y015
     _WhichOneofArgType__misalignment_prob: _TypeAlias = _typing.Literal["_misalignment_prob", b"_misalignment_prob"]  # noqa: Y015
+    _WhichOneofReturnType__pointing_sigma_rad: _TypeAlias = _typing.Literal["pointing_sigma_rad"]  # noqa: Y015
+    _WhichOneofArgType__pointing_sigma_rad: _TypeAlias = _typing.Literal["_pointing_sigma_rad", b"_pointing_sigma_rad"]  # noqa: Y015
+    _WhichOneofReturnType__polarisation_tau_s: _TypeAlias = _typing.Literal["polarisation_tau_s"]  # noqa: Y015
+    _WhichOneofArgType__polarisation_tau_s: _TypeAlias = _typing.Literal["_polarisation_tau_s", b"_polarisation_tau_s"]  # noqa: Y015
+    _WhichOneofReturnType__pulse_fwhm_ps: _TypeAlias = _typing.Literal["pulse_fwhm_ps"]  # noqa: Y015
+    _WhichOneofArgType__pulse_fwhm_ps: _TypeAlias = _typing.Literal["_pulse_fwhm_ps", b"_pulse_fwhm_ps"]  # noqa: Y015
+    _WhichOneofReturnType__raman_per_km_nm: _TypeAlias = _typing.Literal["raman_per_km_nm"]  # noqa: Y015
+    _WhichOneofArgType__raman_per_km_nm: _TypeAlias = _typing.Literal["_raman_per_km_nm", b"_raman_per_km_nm"]  # noqa: Y015
     _WhichOneofReturnType__receiver_loss_db: _TypeAlias = _typing.Literal["receiver_loss_db"]  # noqa: Y015
     _WhichOneofArgType__receiver_loss_db: _TypeAlias = _typing.Literal["_receiver_loss_db", b"_receiver_loss_db"]  # noqa: Y015
+    _WhichOneofReturnType__saturation_hz: _TypeAlias = _typing.Literal["saturation_hz"]  # noqa: Y015
+    _WhichOneofArgType__saturation_hz: _TypeAlias = _typing.Literal["_saturation_hz", b"_saturation_hz"]  # noqa: Y015
+    _WhichOneofReturnType__source_jitter_fwhm_ps: _TypeAlias = _typing.Literal["source_jitter_fwhm_ps"]  # noqa: Y015
+    _WhichOneofArgType__source_jitter_fwhm_ps: _TypeAlias = _typing.Literal["_source_jitter_fwhm_ps", b"_source_jitter_fwhm_ps"]  # noqa: Y015
+    _WhichOneofReturnType__sync_asymmetry_ps: _TypeAlias = _typing.Literal["sync_asymmetry_ps"]  # noqa: Y015
+    _WhichOneofArgType__sync_asymmetry_ps: _TypeAlias = _typing.Literal["_sync_asymmetry_ps", b"_sync_asymmetry_ps"]  # noqa: Y015
+    _WhichOneofReturnType__sync_noise_ps: _TypeAlias = _typing.Literal["sync_noise_ps"]  # noqa: Y015
+    _WhichOneofArgType__sync_noise_ps: _TypeAlias = _typing.Literal["_sync_noise_ps", b"_sync_noise_ps"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_swing_k: _TypeAlias = _typing.Literal["temperature_swing_k"]  # noqa: Y015
+    _WhichOneofArgType__temperature_swing_k: _TypeAlias = _typing.Literal["_temperature_swing_k", b"_temperature_swing_k"]  # noqa: Y015
+    _WhichOneofReturnType__transmitter_dark_count_hz: _TypeAlias = _typing.Literal["transmitter_dark_count_hz"]  # noqa: Y015
+    _WhichOneofArgType__transmitter_dark_count_hz: _TypeAlias = _typing.Literal["_transmitter_dark_count_hz", b"_transmitter_dark_count_hz"]  # noqa: Y015
+    _WhichOneofReturnType__transmitter_efficiency: _TypeAlias = _typing.Literal["transmitter_efficiency"]  # noqa: Y015
+    _WhichOneofArgType__transmitter_efficiency: _TypeAlias = _typing.Literal["_transmitter_efficiency", b"_transmitter_efficiency"]  # noqa: Y015
+    _WhichOneofReturnType__wavelength_nm: _TypeAlias = _typing.Literal["wavelength_nm"]  # noqa: Y015
+    _WhichOneofArgType__wavelength_nm: _TypeAlias = _typing.Literal["_wavelength_nm", b"_wavelength_nm"]  # noqa: Y015
+    _WhichOneofReturnType__zenith_loss_db: _TypeAlias = _typing.Literal["zenith_loss_db"]  # noqa: Y015
+    _WhichOneofArgType__zenith_loss_db: _TypeAlias = _typing.Literal["_zenith_loss_db", b"_zenith_loss_db"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__afterpulse_prob) -> _WhichOneofReturnType__afterpulse_prob | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__afterpulse_tau_ps) -> _WhichOneofReturnType__afterpulse_tau_ps | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__aperture_m) -> _WhichOneofReturnType__aperture_m | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__attenuation_db_per_km) -> _WhichOneofReturnType__attenuation_db_per_km | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bin_separation_ps) -> _WhichOneofReturnType__bin_separation_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bin_width_ps) -> _WhichOneofReturnType__bin_width_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_ageing_ppb_per_day) -> _WhichOneofReturnType__clock_ageing_ppb_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_offset_ps) -> _WhichOneofReturnType__clock_offset_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_skew_ppb) -> _WhichOneofReturnType__clock_skew_ppb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_walk_ppb) -> _WhichOneofReturnType__clock_walk_ppb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_white_ps) -> _WhichOneofReturnType__clock_white_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coexisting_backward_mw) -> _WhichOneofReturnType__coexisting_backward_mw | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coexisting_forward_mw) -> _WhichOneofReturnType__coexisting_forward_mw | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connector_count) -> _WhichOneofReturnType__connector_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connector_loss_db) -> _WhichOneofReturnType__connector_loss_db | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dark_count_hz) -> _WhichOneofReturnType__dark_count_hz | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__day_s) -> _WhichOneofReturnType__day_s | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_time_ps) -> _WhichOneofReturnType__dead_time_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detector_jitter_fwhm_ps) -> _WhichOneofReturnType__detector_jitter_fwhm_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dispersion_ps_per_nm_km) -> _WhichOneofReturnType__dispersion_ps_per_nm_km | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__divergence_rad) -> _WhichOneofReturnType__divergence_rad | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__efficiency) -> _WhichOneofReturnType__efficiency | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__efficiency_mismatch_ratio) -> _WhichOneofReturnType__efficiency_mismatch_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__elevation_rad) -> _WhichOneofReturnType__elevation_rad | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eve_beam_splitting_prob) -> _WhichOneofReturnType__eve_beam_splitting_prob | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eve_blinding_prob) -> _WhichOneofReturnType__eve_blinding_prob | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eve_delay_ps) -> _WhichOneofReturnType__eve_delay_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eve_intercept_prob) -> _WhichOneofReturnType__eve_intercept_prob | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eve_splitting_prob) -> _WhichOneofReturnType__eve_splitting_prob | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eve_time_shift_ps) -> _WhichOneofReturnType__eve_time_shift_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eve_trojan_photons) -> _WhichOneofReturnType__eve_trojan_photons | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__extra_loss_db) -> _WhichOneofReturnType__extra_loss_db | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__filter_nm) -> _WhichOneofReturnType__filter_nm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gate_offset_ps) -> _WhichOneofReturnType__gate_offset_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gate_width_ps) -> _WhichOneofReturnType__gate_width_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__intensity_sigma_ratio) -> _WhichOneofReturnType__intensity_sigma_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__intensity_wander_ratio) -> _WhichOneofReturnType__intensity_wander_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__intensity_wander_tau_s) -> _WhichOneofReturnType__intensity_wander_tau_s | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_up) -> _WhichOneofReturnType__is_up | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__length_km) -> _WhichOneofReturnType__length_km | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__linewidth_nm) -> _WhichOneofReturnType__linewidth_nm | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__link_jitter_fwhm_ps) -> _WhichOneofReturnType__link_jitter_fwhm_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_day_db) -> _WhichOneofReturnType__loss_day_db | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_event_db) -> _WhichOneofReturnType__loss_event_db | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_event_hz) -> _WhichOneofReturnType__loss_event_hz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_event_s) -> _WhichOneofReturnType__loss_event_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_wander_db) -> _WhichOneofReturnType__loss_wander_db | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_wander_tau_s) -> _WhichOneofReturnType__loss_wander_tau_s | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__misalignment_prob) -> _WhichOneofReturnType__misalignment_prob | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pointing_sigma_rad) -> _WhichOneofReturnType__pointing_sigma_rad | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__polarisation_tau_s) -> _WhichOneofReturnType__polarisation_tau_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pulse_fwhm_ps) -> _WhichOneofReturnType__pulse_fwhm_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raman_per_km_nm) -> _WhichOneofReturnType__raman_per_km_nm | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__receiver_loss_db) -> _WhichOneofReturnType__receiver_loss_db | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saturation_hz) -> _WhichOneofReturnType__saturation_hz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_jitter_fwhm_ps) -> _WhichOneofReturnType__source_jitter_fwhm_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sync_asymmetry_ps) -> _WhichOneofReturnType__sync_asymmetry_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sync_noise_ps) -> _WhichOneofReturnType__sync_noise_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_swing_k) -> _WhichOneofReturnType__temperature_swing_k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__transmitter_dark_count_hz) -> _WhichOneofReturnType__transmitter_dark_count_hz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__transmitter_efficiency) -> _WhichOneofReturnType__transmitter_efficiency | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wavelength_nm) -> _WhichOneofReturnType__wavelength_nm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__zenith_loss_db) -> _WhichOneofReturnType__zenith_loss_db | None: ...
 
 Global___LinkSettings: _TypeAlias = LinkSettings  # noqa: Y015
+
+@_typing.final
+class SettingsLayer(_message.Message):
+    """Settings that come and go: over what is below it, each value goes from the value below to that of `settings` in
+    `ramp_s` from `start` on, in a line, holds, and is gone `duration_s` after `start`. Emulated seconds; ramp 0: at once;
+    duration 0: until reset. What is not a number of its own (is_up, whole numbers) does not ramp.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    RAMP_S_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    ramp_s: _builtins.float
+    duration_s: _builtins.float
+    @_builtins.property
+    def settings(self) -> Global___LinkSettings: ...
+    @_builtins.property
+    def start(self) -> Global___EmulatedTime:
+        """Absent: now."""
+
+    def __init__(
+        self,
+        *,
+        settings: Global___LinkSettings | None = ...,
+        start: Global___EmulatedTime | None = ...,
+        ramp_s: _builtins.float = ...,
+        duration_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_s", b"duration_s", "ramp_s", b"ramp_s", "settings", b"settings", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingsLayer: _TypeAlias = SettingsLayer  # noqa: Y015
+
+@_typing.final
+class ParameterSeries(_message.Message):
+    """A parameter that follows a table, in lines from point to point: over what is planned, below settings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    AT_S_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    IS_REPEATING_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Of LinkSettings."""
+    is_repeating: _builtins.bool
+    """After the last point it begins again; otherwise the last value holds."""
+    @_builtins.property
+    def at_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Emulated seconds, ascending, and the value at each; as many in both."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        at_s: _abc.Iterable[_builtins.float] | None = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        is_repeating: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_s", b"at_s", "field", b"field", "is_repeating", b"is_repeating", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParameterSeries: _TypeAlias = ParameterSeries  # noqa: Y015
 
 @_typing.final
 class ClassicalParameters(_message.Message):

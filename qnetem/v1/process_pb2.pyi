@@ -450,6 +450,8 @@ class QuantumLinkConfig(_message.Message):
     NATURE_SECRET_FIELD_NUMBER: _builtins.int
     PLANNED_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    SERIES_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     transmitter_uri: _builtins.str
     """spiffe URIs of the two ends."""
@@ -463,6 +465,12 @@ class QuantumLinkConfig(_message.Message):
     def settings(self) -> _parameters_pb2.LinkSettings:
         """Operator settings in force when the process starts: merged over `planned` (link set, until reset)."""
 
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.SettingsLayer]:
+        """Over `settings`, in this order."""
+
+    @_builtins.property
+    def series(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.ParameterSeries]: ...
     def __init__(
         self,
         *,
@@ -474,10 +482,12 @@ class QuantumLinkConfig(_message.Message):
         nature_secret: _builtins.bytes = ...,
         planned: _parameters_pb2.LinkParameters | None = ...,
         settings: _parameters_pb2.LinkSettings | None = ...,
+        layers: _abc.Iterable[_parameters_pb2.SettingsLayer] | None = ...,
+        series: _abc.Iterable[_parameters_pb2.ParameterSeries] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["planned", b"planned", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_id", b"link_id", "nature_secret", b"nature_secret", "planned", b"planned", "receiver_secret", b"receiver_secret", "receiver_uri", b"receiver_uri", "settings", b"settings", "transmitter_secret", b"transmitter_secret", "transmitter_uri", b"transmitter_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "link_id", b"link_id", "nature_secret", b"nature_secret", "planned", b"planned", "receiver_secret", b"receiver_secret", "receiver_uri", b"receiver_uri", "series", b"series", "settings", b"settings", "transmitter_secret", b"transmitter_secret", "transmitter_uri", b"transmitter_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

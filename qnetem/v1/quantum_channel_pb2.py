@@ -25,49 +25,65 @@ _sym_db = _symbol_database.Default()
 from qnetem.v1 import parameters_pb2 as qnetem_dot_v1_dot_parameters__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fqnetem/v1/quantum_channel.proto\x12\tqnetem.v1\x1a\x1aqnetem/v1/parameters.proto\"h\n\x0fTransmitRequest\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.qnetem.v1.TransmitHelloH\x00\x12!\n\x05train\x18\x02 \x01(\x0b\x32\x10.qnetem.v1.TrainH\x00\x42\x07\n\x05\x65vent\" \n\rTransmitHello\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"k\n\x05Train\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\x12\x13\n\x0b\x62lock_count\x18\x03 \x01(\r\x12&\n\x05start\x18\x04 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\"l\n\x10TransmitResponse\x12)\n\x05ready\x18\x01 \x01(\x0b\x32\x18.qnetem.v1.TransmitReadyH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.qnetem.v1.TrainDoneH\x00\x42\x07\n\x05\x65vent\"%\n\rTransmitReady\x12\x14\n\x0chas_receiver\x18\x01 \x01(\x08\"C\n\tTrainDone\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x14\n\x0cis_delivered\x18\x02 \x01(\x08\x12\x0e\n\x06lag_ps\x18\x03 \x01(\x03\"!\n\x0eReceiveRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"i\n\x0fReceiveResponse\x12(\n\x05ready\x18\x01 \x01(\x0b\x32\x17.qnetem.v1.ReceiveReadyH\x00\x12#\n\x06\x63licks\x18\x02 \x01(\x0b\x32\x11.qnetem.v1.ClicksH\x00\x42\x07\n\x05\x65vent\"\x0e\n\x0cReceiveReady\"\x9f\x01\n\x06\x43licks\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\x12\x14\n\x0c\x62lock_counts\x18\x03 \x01(\x0c\x12\x0f\n\x07offsets\x18\x04 \x01(\x0c\x12\x11\n\tdetectors\x18\x05 \x01(\x0c\x12\x13\n\x0b\x61rrivals_ps\x18\x06 \x01(\x0c\x12\x0f\n\x07is_last\x18\x07 \x01(\x08\x12\x0e\n\x06lag_ps\x18\x08 \x01(\x03\"L\n\x0eSetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12)\n\x08settings\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\"=\n\x0fSetLinkResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\"3\n\x10ResetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\"?\n\x11ResetLinkResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\"!\n\x0eGetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"=\n\x0fGetLinkResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\"\xc4\x02\n\x10QuantumLinkState\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12,\n\teffective\x18\x02 \x01(\x0b\x32\x19.qnetem.v1.LinkParameters\x12)\n\x08settings\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12\r\n\x05is_up\x18\x04 \x01(\x08\x12\x30\n\x0f\x65\x66\x66\x65\x63tive_since\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x1c\n\x14\x65\x66\x66\x65\x63tive_from_block\x18\x06 \x01(\x04\x12\x17\n\x0fhas_transmitter\x18\x07 \x01(\x08\x12\x14\n\x0chas_receiver\x18\x08 \x01(\x08\x12\x13\n\x0bpulse_count\x18\t \x01(\x04\x12\x13\n\x0b\x63lick_count\x18\n \x01(\x04\x12\x0e\n\x06lag_ps\x18\x0b \x01(\x03\x32\xa4\x01\n\x15QuantumChannelService\x12G\n\x08Transmit\x12\x1a.qnetem.v1.TransmitRequest\x1a\x1b.qnetem.v1.TransmitResponse(\x01\x30\x01\x12\x42\n\x07Receive\x12\x19.qnetem.v1.ReceiveRequest\x1a\x1a.qnetem.v1.ReceiveResponse0\x01\x32\xe0\x01\n\x12QuantumLinkService\x12@\n\x07SetLink\x12\x19.qnetem.v1.SetLinkRequest\x1a\x1a.qnetem.v1.SetLinkResponse\x12\x46\n\tResetLink\x12\x1b.qnetem.v1.ResetLinkRequest\x1a\x1c.qnetem.v1.ResetLinkResponse\x12@\n\x07GetLink\x12\x19.qnetem.v1.GetLinkRequest\x1a\x1a.qnetem.v1.GetLinkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fqnetem/v1/quantum_channel.proto\x12\tqnetem.v1\x1a\x1aqnetem/v1/parameters.proto\"\x1f\n\x0c\x41lignRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"-\n\rAlignResponse\x12\x1c\n\x14\x65\x66\x66\x65\x63tive_from_block\x18\x01 \x01(\x04\"\x8a\x01\n\x0bTuneRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x1b\n\x0egate_offset_ps\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14intensity_trim_ratio\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_gate_offset_psB\x17\n\x15_intensity_trim_ratio\",\n\x0cTuneResponse\x12\x1c\n\x14\x65\x66\x66\x65\x63tive_from_block\x18\x01 \x01(\x04\"&\n\x13TransferTimeRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"R\n\x14TransferTimeResponse\x12\r\n\x05t1_ps\x18\x01 \x01(\x03\x12\r\n\x05t2_ps\x18\x02 \x01(\x03\x12\r\n\x05t3_ps\x18\x03 \x01(\x03\x12\r\n\x05t4_ps\x18\x04 \x01(\x03\"h\n\x0fTransmitRequest\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.qnetem.v1.TransmitHelloH\x00\x12!\n\x05train\x18\x02 \x01(\x0b\x32\x10.qnetem.v1.TrainH\x00\x42\x07\n\x05\x65vent\" \n\rTransmitHello\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"k\n\x05Train\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\x12\x13\n\x0b\x62lock_count\x18\x03 \x01(\r\x12&\n\x05start\x18\x04 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\"\xa0\x01\n\x10TransmitResponse\x12)\n\x05ready\x18\x01 \x01(\x0b\x32\x18.qnetem.v1.TransmitReadyH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.qnetem.v1.TrainDoneH\x00\x12\x32\n\x0epartner_clicks\x18\x03 \x01(\x0b\x32\x18.qnetem.v1.PartnerClicksH\x00\x42\x07\n\x05\x65vent\"\x81\x01\n\rPartnerClicks\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\x12\x14\n\x0c\x62lock_counts\x18\x03 \x01(\x0c\x12\x0f\n\x07offsets\x18\x04 \x01(\x0c\x12\x11\n\tdetectors\x18\x05 \x01(\x0c\x12\x0f\n\x07is_last\x18\x06 \x01(\x08\"%\n\rTransmitReady\x12\x14\n\x0chas_receiver\x18\x01 \x01(\x08\"y\n\tTrainDone\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x14\n\x0cis_delivered\x18\x02 \x01(\x08\x12\x0e\n\x06lag_ps\x18\x03 \x01(\x03\x12\x1f\n\x17\x62\x61\x63k_reflection_photons\x18\x04 \x01(\x01\x12\x13\n\x0bpower_ratio\x18\x05 \x01(\x01\"!\n\x0eReceiveRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"i\n\x0fReceiveResponse\x12(\n\x05ready\x18\x01 \x01(\x0b\x32\x17.qnetem.v1.ReceiveReadyH\x00\x12#\n\x06\x63licks\x18\x02 \x01(\x0b\x32\x11.qnetem.v1.ClicksH\x00\x42\x07\n\x05\x65vent\"\x0e\n\x0cReceiveReady\"\xb3\x01\n\x06\x43licks\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\x12\x14\n\x0c\x62lock_counts\x18\x03 \x01(\x0c\x12\x0f\n\x07offsets\x18\x04 \x01(\x0c\x12\x11\n\tdetectors\x18\x05 \x01(\x0c\x12\x13\n\x0b\x61rrivals_ps\x18\x06 \x01(\x0c\x12\x0f\n\x07is_last\x18\x07 \x01(\x08\x12\x0e\n\x06lag_ps\x18\x08 \x01(\x03\x12\x12\n\nbias_ratio\x18\t \x01(\x01\"p\n\x0eSetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12)\n\x08settings\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12\x0e\n\x06ramp_s\x18\x03 \x01(\x01\x12\x12\n\nduration_s\x18\x04 \x01(\x01\"=\n\x0fSetLinkResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\"3\n\x10ResetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\"?\n\x11ResetLinkResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\"!\n\x0eGetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"=\n\x0fGetLinkResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\"\x8f\x03\n\x10QuantumLinkState\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12,\n\teffective\x18\x02 \x01(\x0b\x32\x19.qnetem.v1.LinkParameters\x12)\n\x08settings\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12\r\n\x05is_up\x18\x04 \x01(\x08\x12\x30\n\x0f\x65\x66\x66\x65\x63tive_since\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x1c\n\x14\x65\x66\x66\x65\x63tive_from_block\x18\x06 \x01(\x04\x12\x17\n\x0fhas_transmitter\x18\x07 \x01(\x08\x12\x14\n\x0chas_receiver\x18\x08 \x01(\x08\x12\x13\n\x0bpulse_count\x18\t \x01(\x04\x12\x13\n\x0b\x63lick_count\x18\n \x01(\x04\x12\x0e\n\x06lag_ps\x18\x0b \x01(\x03\x12(\n\x06layers\x18\x0c \x03(\x0b\x32\x18.qnetem.v1.SettingsLayer\x12\x1f\n\x05\x64rift\x18\r \x01(\x0b\x32\x10.qnetem.v1.Drift\"\x88\x01\n\x05\x44rift\x12\x0f\n\x07loss_db\x18\x01 \x01(\x01\x12\x10\n\x08\x64\x65lay_ps\x18\x02 \x01(\x01\x12\x14\n\x0c\x65rror_z_prob\x18\x03 \x01(\x01\x12\x14\n\x0c\x65rror_x_prob\x18\x04 \x01(\x01\x12\x17\n\x0f\x63lock_offset_ps\x18\x05 \x01(\x01\x12\x17\n\x0fintensity_ratio\x18\x06 \x01(\x01\x32\xea\x02\n\x15QuantumChannelService\x12G\n\x08Transmit\x12\x1a.qnetem.v1.TransmitRequest\x1a\x1b.qnetem.v1.TransmitResponse(\x01\x30\x01\x12\x42\n\x07Receive\x12\x19.qnetem.v1.ReceiveRequest\x1a\x1a.qnetem.v1.ReceiveResponse0\x01\x12:\n\x05\x41lign\x12\x17.qnetem.v1.AlignRequest\x1a\x18.qnetem.v1.AlignResponse\x12\x37\n\x04Tune\x12\x16.qnetem.v1.TuneRequest\x1a\x17.qnetem.v1.TuneResponse\x12O\n\x0cTransferTime\x12\x1e.qnetem.v1.TransferTimeRequest\x1a\x1f.qnetem.v1.TransferTimeResponse2\xe0\x01\n\x12QuantumLinkService\x12@\n\x07SetLink\x12\x19.qnetem.v1.SetLinkRequest\x1a\x1a.qnetem.v1.SetLinkResponse\x12\x46\n\tResetLink\x12\x1b.qnetem.v1.ResetLinkRequest\x1a\x1c.qnetem.v1.ResetLinkResponse\x12@\n\x07GetLink\x12\x19.qnetem.v1.GetLinkRequest\x1a\x1a.qnetem.v1.GetLinkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.quantum_channel_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRANSMITREQUEST']._serialized_start=74
-  _globals['_TRANSMITREQUEST']._serialized_end=178
-  _globals['_TRANSMITHELLO']._serialized_start=180
-  _globals['_TRANSMITHELLO']._serialized_end=212
-  _globals['_TRAIN']._serialized_start=214
-  _globals['_TRAIN']._serialized_end=321
-  _globals['_TRANSMITRESPONSE']._serialized_start=323
-  _globals['_TRANSMITRESPONSE']._serialized_end=431
-  _globals['_TRANSMITREADY']._serialized_start=433
-  _globals['_TRANSMITREADY']._serialized_end=470
-  _globals['_TRAINDONE']._serialized_start=472
-  _globals['_TRAINDONE']._serialized_end=539
-  _globals['_RECEIVEREQUEST']._serialized_start=541
-  _globals['_RECEIVEREQUEST']._serialized_end=574
-  _globals['_RECEIVERESPONSE']._serialized_start=576
-  _globals['_RECEIVERESPONSE']._serialized_end=681
-  _globals['_RECEIVEREADY']._serialized_start=683
-  _globals['_RECEIVEREADY']._serialized_end=697
-  _globals['_CLICKS']._serialized_start=700
-  _globals['_CLICKS']._serialized_end=859
-  _globals['_SETLINKREQUEST']._serialized_start=861
-  _globals['_SETLINKREQUEST']._serialized_end=937
-  _globals['_SETLINKRESPONSE']._serialized_start=939
-  _globals['_SETLINKRESPONSE']._serialized_end=1000
-  _globals['_RESETLINKREQUEST']._serialized_start=1002
-  _globals['_RESETLINKREQUEST']._serialized_end=1053
-  _globals['_RESETLINKRESPONSE']._serialized_start=1055
-  _globals['_RESETLINKRESPONSE']._serialized_end=1118
-  _globals['_GETLINKREQUEST']._serialized_start=1120
-  _globals['_GETLINKREQUEST']._serialized_end=1153
-  _globals['_GETLINKRESPONSE']._serialized_start=1155
-  _globals['_GETLINKRESPONSE']._serialized_end=1216
-  _globals['_QUANTUMLINKSTATE']._serialized_start=1219
-  _globals['_QUANTUMLINKSTATE']._serialized_end=1543
-  _globals['_QUANTUMCHANNELSERVICE']._serialized_start=1546
-  _globals['_QUANTUMCHANNELSERVICE']._serialized_end=1710
-  _globals['_QUANTUMLINKSERVICE']._serialized_start=1713
-  _globals['_QUANTUMLINKSERVICE']._serialized_end=1937
+  _globals['_ALIGNREQUEST']._serialized_start=74
+  _globals['_ALIGNREQUEST']._serialized_end=105
+  _globals['_ALIGNRESPONSE']._serialized_start=107
+  _globals['_ALIGNRESPONSE']._serialized_end=152
+  _globals['_TUNEREQUEST']._serialized_start=155
+  _globals['_TUNEREQUEST']._serialized_end=293
+  _globals['_TUNERESPONSE']._serialized_start=295
+  _globals['_TUNERESPONSE']._serialized_end=339
+  _globals['_TRANSFERTIMEREQUEST']._serialized_start=341
+  _globals['_TRANSFERTIMEREQUEST']._serialized_end=379
+  _globals['_TRANSFERTIMERESPONSE']._serialized_start=381
+  _globals['_TRANSFERTIMERESPONSE']._serialized_end=463
+  _globals['_TRANSMITREQUEST']._serialized_start=465
+  _globals['_TRANSMITREQUEST']._serialized_end=569
+  _globals['_TRANSMITHELLO']._serialized_start=571
+  _globals['_TRANSMITHELLO']._serialized_end=603
+  _globals['_TRAIN']._serialized_start=605
+  _globals['_TRAIN']._serialized_end=712
+  _globals['_TRANSMITRESPONSE']._serialized_start=715
+  _globals['_TRANSMITRESPONSE']._serialized_end=875
+  _globals['_PARTNERCLICKS']._serialized_start=878
+  _globals['_PARTNERCLICKS']._serialized_end=1007
+  _globals['_TRANSMITREADY']._serialized_start=1009
+  _globals['_TRANSMITREADY']._serialized_end=1046
+  _globals['_TRAINDONE']._serialized_start=1048
+  _globals['_TRAINDONE']._serialized_end=1169
+  _globals['_RECEIVEREQUEST']._serialized_start=1171
+  _globals['_RECEIVEREQUEST']._serialized_end=1204
+  _globals['_RECEIVERESPONSE']._serialized_start=1206
+  _globals['_RECEIVERESPONSE']._serialized_end=1311
+  _globals['_RECEIVEREADY']._serialized_start=1313
+  _globals['_RECEIVEREADY']._serialized_end=1327
+  _globals['_CLICKS']._serialized_start=1330
+  _globals['_CLICKS']._serialized_end=1509
+  _globals['_SETLINKREQUEST']._serialized_start=1511
+  _globals['_SETLINKREQUEST']._serialized_end=1623
+  _globals['_SETLINKRESPONSE']._serialized_start=1625
+  _globals['_SETLINKRESPONSE']._serialized_end=1686
+  _globals['_RESETLINKREQUEST']._serialized_start=1688
+  _globals['_RESETLINKREQUEST']._serialized_end=1739
+  _globals['_RESETLINKRESPONSE']._serialized_start=1741
+  _globals['_RESETLINKRESPONSE']._serialized_end=1804
+  _globals['_GETLINKREQUEST']._serialized_start=1806
+  _globals['_GETLINKREQUEST']._serialized_end=1839
+  _globals['_GETLINKRESPONSE']._serialized_start=1841
+  _globals['_GETLINKRESPONSE']._serialized_end=1902
+  _globals['_QUANTUMLINKSTATE']._serialized_start=1905
+  _globals['_QUANTUMLINKSTATE']._serialized_end=2304
+  _globals['_DRIFT']._serialized_start=2307
+  _globals['_DRIFT']._serialized_end=2443
+  _globals['_QUANTUMCHANNELSERVICE']._serialized_start=2446
+  _globals['_QUANTUMCHANNELSERVICE']._serialized_end=2808
+  _globals['_QUANTUMLINKSERVICE']._serialized_start=2811
+  _globals['_QUANTUMLINKSERVICE']._serialized_end=3035
 # @@protoc_insertion_point(module_scope)

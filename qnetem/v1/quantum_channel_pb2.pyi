@@ -25,6 +25,149 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class AlignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    link_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        link_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_id", b"link_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlignRequest: _TypeAlias = AlignRequest  # noqa: Y015
+
+@_typing.final
+class AlignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECTIVE_FROM_BLOCK_FIELD_NUMBER: _builtins.int
+    effective_from_block: _builtins.int
+    def __init__(
+        self,
+        *,
+        effective_from_block: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_from_block", b"effective_from_block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlignResponse: _TypeAlias = AlignResponse  # noqa: Y015
+
+@_typing.final
+class TuneRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    GATE_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    INTENSITY_TRIM_RATIO_FIELD_NUMBER: _builtins.int
+    link_id: _builtins.str
+    gate_offset_ps: _builtins.float
+    """The receiver's: centre of its gates, by its own clock, on top of what is planned."""
+    intensity_trim_ratio: _builtins.float
+    """The transmitter's: factor on all its intensities."""
+    def __init__(
+        self,
+        *,
+        link_id: _builtins.str = ...,
+        gate_offset_ps: _builtins.float | None = ...,
+        intensity_trim_ratio: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gate_offset_ps", b"_gate_offset_ps", "_intensity_trim_ratio", b"_intensity_trim_ratio", "gate_offset_ps", b"gate_offset_ps", "intensity_trim_ratio", b"intensity_trim_ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gate_offset_ps", b"_gate_offset_ps", "_intensity_trim_ratio", b"_intensity_trim_ratio", "gate_offset_ps", b"gate_offset_ps", "intensity_trim_ratio", b"intensity_trim_ratio", "link_id", b"link_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__gate_offset_ps: _TypeAlias = _typing.Literal["gate_offset_ps"]  # noqa: Y015
+    _WhichOneofArgType__gate_offset_ps: _TypeAlias = _typing.Literal["_gate_offset_ps", b"_gate_offset_ps"]  # noqa: Y015
+    _WhichOneofReturnType__intensity_trim_ratio: _TypeAlias = _typing.Literal["intensity_trim_ratio"]  # noqa: Y015
+    _WhichOneofArgType__intensity_trim_ratio: _TypeAlias = _typing.Literal["_intensity_trim_ratio", b"_intensity_trim_ratio"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gate_offset_ps) -> _WhichOneofReturnType__gate_offset_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__intensity_trim_ratio) -> _WhichOneofReturnType__intensity_trim_ratio | None: ...
+
+Global___TuneRequest: _TypeAlias = TuneRequest  # noqa: Y015
+
+@_typing.final
+class TuneResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECTIVE_FROM_BLOCK_FIELD_NUMBER: _builtins.int
+    effective_from_block: _builtins.int
+    def __init__(
+        self,
+        *,
+        effective_from_block: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_from_block", b"effective_from_block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TuneResponse: _TypeAlias = TuneResponse  # noqa: Y015
+
+@_typing.final
+class TransferTimeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    link_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        link_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_id", b"link_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferTimeRequest: _TypeAlias = TransferTimeRequest  # noqa: Y015
+
+@_typing.final
+class TransferTimeResponse(_message.Message):
+    """A signal leaves the transmitter at t1, reaches the receiver at t2, another leaves it at t3 and is back at t4; t1 and t4 by
+    the transmitter's clock, t2 and t3 by the receiver's; picoseconds of emulated time since its epoch, as those clocks
+    tell it. The receiver's clock is ahead by ((t2 - t1) - (t4 - t3))/2, less half of what the ways differ.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    T1_PS_FIELD_NUMBER: _builtins.int
+    T2_PS_FIELD_NUMBER: _builtins.int
+    T3_PS_FIELD_NUMBER: _builtins.int
+    T4_PS_FIELD_NUMBER: _builtins.int
+    t1_ps: _builtins.int
+    t2_ps: _builtins.int
+    t3_ps: _builtins.int
+    t4_ps: _builtins.int
+    def __init__(
+        self,
+        *,
+        t1_ps: _builtins.int = ...,
+        t2_ps: _builtins.int = ...,
+        t3_ps: _builtins.int = ...,
+        t4_ps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["t1_ps", b"t1_ps", "t2_ps", b"t2_ps", "t3_ps", b"t3_ps", "t4_ps", b"t4_ps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferTimeResponse: _TypeAlias = TransferTimeResponse  # noqa: Y015
+
+@_typing.final
 class TransmitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -110,25 +253,68 @@ class TransmitResponse(_message.Message):
 
     READY_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    PARTNER_CLICKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ready(self) -> Global___TransmitReady: ...
     @_builtins.property
     def done(self) -> Global___TrainDone: ...
+    @_builtins.property
+    def partner_clicks(self) -> Global___PartnerClicks: ...
     def __init__(
         self,
         *,
         ready: Global___TransmitReady | None = ...,
         done: Global___TrainDone | None = ...,
+        partner_clicks: Global___PartnerClicks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "ready", b"ready"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "partner_clicks", b"partner_clicks", "ready", b"ready"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "ready", b"ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "event", b"event", "partner_clicks", b"partner_clicks", "ready", b"ready"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["ready", "done"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["ready", "done", "partner_clicks"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___TransmitResponse: _TypeAlias = TransmitResponse  # noqa: Y015
+
+@_typing.final
+class PartnerClicks(_message.Message):
+    """With a source of pairs: what the transmitter's own detectors registered in those slots of a stretch in which the
+    receiver's did (coincidences alone count, so no more is told). As Clicks, by the transmitter's clock; `offsets` are those
+    of the slots that pulses were made in. Comes before the TrainDone of its train.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAIN_ID_FIELD_NUMBER: _builtins.int
+    FIRST_BLOCK_FIELD_NUMBER: _builtins.int
+    BLOCK_COUNTS_FIELD_NUMBER: _builtins.int
+    OFFSETS_FIELD_NUMBER: _builtins.int
+    DETECTORS_FIELD_NUMBER: _builtins.int
+    IS_LAST_FIELD_NUMBER: _builtins.int
+    train_id: _builtins.int
+    first_block: _builtins.int
+    block_counts: _builtins.bytes
+    offsets: _builtins.bytes
+    detectors: _builtins.bytes
+    is_last: _builtins.bool
+    def __init__(
+        self,
+        *,
+        train_id: _builtins.int = ...,
+        first_block: _builtins.int = ...,
+        block_counts: _builtins.bytes = ...,
+        offsets: _builtins.bytes = ...,
+        detectors: _builtins.bytes = ...,
+        is_last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_counts", b"block_counts", "detectors", b"detectors", "first_block", b"first_block", "is_last", b"is_last", "offsets", b"offsets", "train_id", b"train_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartnerClicks: _TypeAlias = PartnerClicks  # noqa: Y015
 
 @_typing.final
 class TransmitReady(_message.Message):
@@ -158,20 +344,29 @@ class TrainDone(_message.Message):
     TRAIN_ID_FIELD_NUMBER: _builtins.int
     IS_DELIVERED_FIELD_NUMBER: _builtins.int
     LAG_PS_FIELD_NUMBER: _builtins.int
+    BACK_REFLECTION_PHOTONS_FIELD_NUMBER: _builtins.int
+    POWER_RATIO_FIELD_NUMBER: _builtins.int
     train_id: _builtins.int
     is_delivered: _builtins.bool
     lag_ps: _builtins.int
     """How far behind emulated time the channel was when it finished the train, emulated picoseconds, >= 0."""
+    back_reflection_photons: _builtins.float
+    """What the transmitter's own monitors read over the train: light that comes back out, mean photons a pulse, and power
+    sent against what is set.
+    """
+    power_ratio: _builtins.float
     def __init__(
         self,
         *,
         train_id: _builtins.int = ...,
         is_delivered: _builtins.bool = ...,
         lag_ps: _builtins.int = ...,
+        back_reflection_photons: _builtins.float = ...,
+        power_ratio: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_delivered", b"is_delivered", "lag_ps", b"lag_ps", "train_id", b"train_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["back_reflection_photons", b"back_reflection_photons", "is_delivered", b"is_delivered", "lag_ps", b"lag_ps", "power_ratio", b"power_ratio", "train_id", b"train_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,8 +434,9 @@ Global___ReceiveReady: _TypeAlias = ReceiveReady  # noqa: Y015
 
 @_typing.final
 class Clicks(_message.Message):
-    """What the detectors registered in a stretch of whole blocks of one train, in order: slots ascend over the train, none
-    occurs twice. A link that is down delivers stretches without clicks.
+    """What the detectors registered in a stretch of whole blocks of one train, in order, as time-tagged by the receiver's own
+    clock, raw: slots ascend over the train; none occurs twice unless that clock runs differently and there is no dead
+    time. A link that is down delivers stretches without clicks.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -253,21 +449,26 @@ class Clicks(_message.Message):
     ARRIVALS_PS_FIELD_NUMBER: _builtins.int
     IS_LAST_FIELD_NUMBER: _builtins.int
     LAG_PS_FIELD_NUMBER: _builtins.int
+    BIAS_RATIO_FIELD_NUMBER: _builtins.int
     train_id: _builtins.int
     first_block: _builtins.int
     block_counts: _builtins.bytes
     """uint32[block_count]: clicks in each block."""
     offsets: _builtins.bytes
-    """int32[n]: slot of the click relative to the first pulse of its block; below 0 or from 2^20 on where jitter carried
-    it over the border.
+    """int32[n]: slot of the click relative to the first pulse of its block; below 0 or from 2^20 on where jitter,
+    a clock that is off or a delay carried it over the border.
     """
     detectors: _builtins.bytes
-    """uint8[n]: bit mask, 1 = detector 0 (bit 0 of the receiver's basis), 2 = detector 1, 3 = both."""
+    """uint8[n]: bit mask, 1 = detector 0 (bit 0 of the receiver's basis), 2 = detector 1, 3 = both. A passive receiver:
+    1 and 2 in Z, 4 and 8 in X.
+    """
     arrivals_ps: _builtins.bytes
     """int32[n]: arrival relative to the centre of its slot, picoseconds."""
     is_last: _builtins.bool
     """The train's last stretch."""
     lag_ps: _builtins.int
+    bias_ratio: _builtins.float
+    """Mean bias current of the detectors against what is normal: 1 on an honest link."""
     def __init__(
         self,
         *,
@@ -279,10 +480,11 @@ class Clicks(_message.Message):
         arrivals_ps: _builtins.bytes = ...,
         is_last: _builtins.bool = ...,
         lag_ps: _builtins.int = ...,
+        bias_ratio: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrivals_ps", b"arrivals_ps", "block_counts", b"block_counts", "detectors", b"detectors", "first_block", b"first_block", "is_last", b"is_last", "lag_ps", b"lag_ps", "offsets", b"offsets", "train_id", b"train_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrivals_ps", b"arrivals_ps", "bias_ratio", b"bias_ratio", "block_counts", b"block_counts", "detectors", b"detectors", "first_block", b"first_block", "is_last", b"is_last", "lag_ps", b"lag_ps", "offsets", b"offsets", "train_id", b"train_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,20 +496,26 @@ class SetLinkRequest(_message.Message):
 
     LINK_ID_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    RAMP_S_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
+    ramp_s: _builtins.float
+    duration_s: _builtins.float
     @_builtins.property
     def settings(self) -> _parameters_pb2.LinkSettings:
-        """Merged over the settings in force."""
+        """Merged over the settings in force, unless it comes with a ramp or a duration: a layer over them then."""
 
     def __init__(
         self,
         *,
         link_id: _builtins.str = ...,
         settings: _parameters_pb2.LinkSettings | None = ...,
+        ramp_s: _builtins.float = ...,
+        duration_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_id", b"link_id", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_s", b"duration_s", "link_id", b"link_id", "ramp_s", b"ramp_s", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -432,6 +640,8 @@ class QuantumLinkState(_message.Message):
     PULSE_COUNT_FIELD_NUMBER: _builtins.int
     CLICK_COUNT_FIELD_NUMBER: _builtins.int
     LAG_PS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     is_up: _builtins.bool
     effective_from_block: _builtins.int
@@ -441,12 +651,22 @@ class QuantumLinkState(_message.Message):
     click_count: _builtins.int
     lag_ps: _builtins.int
     @_builtins.property
-    def effective(self) -> _parameters_pb2.LinkParameters: ...
+    def effective(self) -> _parameters_pb2.LinkParameters:
+        """What holds now: ramps, series and faults considered."""
+
     @_builtins.property
-    def settings(self) -> _parameters_pb2.LinkSettings: ...
+    def settings(self) -> _parameters_pb2.LinkSettings:
+        """What was asked for, until reset."""
+
     @_builtins.property
     def effective_since(self) -> _parameters_pb2.EmulatedTime:
         """When the last change took effect: the start of a block. For a link without a train, the moment of the change."""
+
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.SettingsLayer]: ...
+    @_builtins.property
+    def drift(self) -> Global___Drift:
+        """What drifts, now."""
 
     def __init__(
         self,
@@ -462,11 +682,50 @@ class QuantumLinkState(_message.Message):
         pulse_count: _builtins.int = ...,
         click_count: _builtins.int = ...,
         lag_ps: _builtins.int = ...,
+        layers: _abc.Iterable[_parameters_pb2.SettingsLayer] | None = ...,
+        drift: Global___Drift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "effective_since", b"effective_since", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "effective", b"effective", "effective_since", b"effective_since", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "effective", b"effective", "effective_from_block", b"effective_from_block", "effective_since", b"effective_since", "has_receiver", b"has_receiver", "has_transmitter", b"has_transmitter", "is_up", b"is_up", "lag_ps", b"lag_ps", "link_id", b"link_id", "pulse_count", b"pulse_count", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "drift", b"drift", "effective", b"effective", "effective_from_block", b"effective_from_block", "effective_since", b"effective_since", "has_receiver", b"has_receiver", "has_transmitter", b"has_transmitter", "is_up", b"is_up", "lag_ps", b"lag_ps", "layers", b"layers", "link_id", b"link_id", "pulse_count", b"pulse_count", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QuantumLinkState: _TypeAlias = QuantumLinkState  # noqa: Y015
+
+@_typing.final
+class Drift(_message.Message):
+    """What has become of a link on top of its effective parameters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOSS_DB_FIELD_NUMBER: _builtins.int
+    DELAY_PS_FIELD_NUMBER: _builtins.int
+    ERROR_Z_PROB_FIELD_NUMBER: _builtins.int
+    ERROR_X_PROB_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    INTENSITY_RATIO_FIELD_NUMBER: _builtins.int
+    loss_db: _builtins.float
+    delay_ps: _builtins.float
+    error_z_prob: _builtins.float
+    """Errors that the polarisation makes since it was last aligned."""
+    error_x_prob: _builtins.float
+    clock_offset_ps: _builtins.float
+    intensity_ratio: _builtins.float
+    def __init__(
+        self,
+        *,
+        loss_db: _builtins.float = ...,
+        delay_ps: _builtins.float = ...,
+        error_z_prob: _builtins.float = ...,
+        error_x_prob: _builtins.float = ...,
+        clock_offset_ps: _builtins.float = ...,
+        intensity_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_offset_ps", b"clock_offset_ps", "delay_ps", b"delay_ps", "error_x_prob", b"error_x_prob", "error_z_prob", b"error_z_prob", "intensity_ratio", b"intensity_ratio", "loss_db", b"loss_db"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drift: _TypeAlias = Drift  # noqa: Y015

@@ -45,6 +45,21 @@ class QuantumChannelServiceStub(object):
                 request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReceiveRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReceiveResponse.FromString,
                 _registered_method=True)
+        self.Align = channel.unary_unary(
+                '/qnetem.v1.QuantumChannelService/Align',
+                request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.AlignRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.AlignResponse.FromString,
+                _registered_method=True)
+        self.Tune = channel.unary_unary(
+                '/qnetem.v1.QuantumChannelService/Tune',
+                request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.TuneRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.TuneResponse.FromString,
+                _registered_method=True)
+        self.TransferTime = channel.unary_unary(
+                '/qnetem.v1.QuantumChannelService/TransferTime',
+                request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.TransferTimeRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.TransferTimeResponse.FromString,
+                _registered_method=True)
 
 
 class QuantumChannelServiceServicer(object):
@@ -69,6 +84,29 @@ class QuantumChannelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Align(self, request, context):
+        """What the devices at the ends can be told to do; each from the next block on that is not sampled yet.
+
+        The receiver turns its polarisation back to where it was aligned.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tune(self, request, context):
+        """Either end trims what is its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferTime(self, request, context):
+        """Two-way time transfer between the two ends; either may ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QuantumChannelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +119,21 @@ def add_QuantumChannelServiceServicer_to_server(servicer, server):
                     servicer.Receive,
                     request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReceiveRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReceiveResponse.SerializeToString,
+            ),
+            'Align': grpc.unary_unary_rpc_method_handler(
+                    servicer.Align,
+                    request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.AlignRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.AlignResponse.SerializeToString,
+            ),
+            'Tune': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tune,
+                    request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.TuneRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.TuneResponse.SerializeToString,
+            ),
+            'TransferTime': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferTime,
+                    request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.TransferTimeRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.TransferTimeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +191,87 @@ class QuantumChannelService(object):
             '/qnetem.v1.QuantumChannelService/Receive',
             qnetem_dot_v1_dot_quantum__channel__pb2.ReceiveRequest.SerializeToString,
             qnetem_dot_v1_dot_quantum__channel__pb2.ReceiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Align(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.QuantumChannelService/Align',
+            qnetem_dot_v1_dot_quantum__channel__pb2.AlignRequest.SerializeToString,
+            qnetem_dot_v1_dot_quantum__channel__pb2.AlignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tune(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.QuantumChannelService/Tune',
+            qnetem_dot_v1_dot_quantum__channel__pb2.TuneRequest.SerializeToString,
+            qnetem_dot_v1_dot_quantum__channel__pb2.TuneResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferTime(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.QuantumChannelService/TransferTime',
+            qnetem_dot_v1_dot_quantum__channel__pb2.TransferTimeRequest.SerializeToString,
+            qnetem_dot_v1_dot_quantum__channel__pb2.TransferTimeResponse.FromString,
             options,
             channel_credentials,
             insecure,

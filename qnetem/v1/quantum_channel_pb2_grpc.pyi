@@ -48,6 +48,15 @@ class QuantumChannelServiceStub:
     given whole trains: every one whose first pulse is emitted after ReceiveReady. A receiver that does not read holds
     its link up, which lags then.
     """
+    Align: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.AlignRequest, _quantum_channel_pb2.AlignResponse]
+    """What the devices at the ends can be told to do; each from the next block on that is not sampled yet.
+
+    The receiver turns its polarisation back to where it was aligned.
+    """
+    Tune: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.TuneRequest, _quantum_channel_pb2.TuneResponse]
+    """Either end trims what is its own."""
+    TransferTime: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.TransferTimeRequest, _quantum_channel_pb2.TransferTimeResponse]
+    """Two-way time transfer between the two ends; either may ask."""
 
 @_typing.type_check_only
 class QuantumChannelServiceAsyncStub(QuantumChannelServiceStub):
@@ -64,6 +73,15 @@ class QuantumChannelServiceAsyncStub(QuantumChannelServiceStub):
     given whole trains: every one whose first pulse is emitted after ReceiveReady. A receiver that does not read holds
     its link up, which lags then.
     """
+    Align: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.AlignRequest, _quantum_channel_pb2.AlignResponse]  # type: ignore[assignment]
+    """What the devices at the ends can be told to do; each from the next block on that is not sampled yet.
+
+    The receiver turns its polarisation back to where it was aligned.
+    """
+    Tune: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.TuneRequest, _quantum_channel_pb2.TuneResponse]  # type: ignore[assignment]
+    """Either end trims what is its own."""
+    TransferTime: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.TransferTimeRequest, _quantum_channel_pb2.TransferTimeResponse]  # type: ignore[assignment]
+    """Two-way time transfer between the two ends; either may ask."""
 
 class QuantumChannelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Peer listener: the two ends of each link."""
@@ -89,6 +107,33 @@ class QuantumChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         given whole trains: every one whose first pulse is emitted after ReceiveReady. A receiver that does not read holds
         its link up, which lags then.
         """
+
+    @_abc_1.abstractmethod
+    def Align(
+        self,
+        request: _quantum_channel_pb2.AlignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quantum_channel_pb2.AlignResponse, _abc.Awaitable[_quantum_channel_pb2.AlignResponse]]:
+        """What the devices at the ends can be told to do; each from the next block on that is not sampled yet.
+
+        The receiver turns its polarisation back to where it was aligned.
+        """
+
+    @_abc_1.abstractmethod
+    def Tune(
+        self,
+        request: _quantum_channel_pb2.TuneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quantum_channel_pb2.TuneResponse, _abc.Awaitable[_quantum_channel_pb2.TuneResponse]]:
+        """Either end trims what is its own."""
+
+    @_abc_1.abstractmethod
+    def TransferTime(
+        self,
+        request: _quantum_channel_pb2.TransferTimeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quantum_channel_pb2.TransferTimeResponse, _abc.Awaitable[_quantum_channel_pb2.TransferTimeResponse]]:
+        """Two-way time transfer between the two ends; either may ask."""
 
 def add_QuantumChannelServiceServicer_to_server(servicer: QuantumChannelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
