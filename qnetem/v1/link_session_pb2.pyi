@@ -412,9 +412,11 @@ class SiftAnswer(_message.Message):
     train_id: _builtins.int
     part: _builtins.int
     matches: _builtins.bytes
-    """bits[n]: bases were equal."""
+    """bits[n]: bases were equal; with entangled pairs, and the transmitter's own detectors clicked in that slot."""
     intensities: _builtins.bytes
-    """bits[n]: index of the intensity (two intensities: one bit)."""
+    """Index of the intensity at each click: bits[n w], w the bits that the largest index takes (two intensities: 1, three:
+    2, entangled pairs, which have none: 0), the least significant first. No click is told of before it was reported.
+    """
     disclosed: _builtins.bytes
     """bits over the clicks with equal bases in X, in order: the transmitter's bits (test trains: over all clicks with
     equal bases).
@@ -447,7 +449,9 @@ class BlockStart(_message.Message):
     PERMUTATION_SEED_FIELD_NUMBER: _builtins.int
     QBER_ESTIMATE_PROB_FIELD_NUMBER: _builtins.int
     block_id: _builtins.str
-    """"<link id>/<transmitter incarnation>.<session counter>.<number>" """
+    """"<link id>/<transmitter incarnation>.<session counter>.<number>", and ".insecure" behind it where the protocol proves
+    nothing about blocks of finite length ("bb84-asymptotic").
+    """
     sifted_bits: _builtins.int
     permutation_seed: _builtins.int
     qber_estimate_prob: _builtins.float

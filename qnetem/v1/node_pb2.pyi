@@ -123,6 +123,8 @@ class NodeLinkStatus(_message.Message):
     LAG_S_FIELD_NUMBER: _builtins.int
     IS_IDLE_FIELD_NUMBER: _builtins.int
     DISCARDED_TRAINS_COUNT_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    IS_INSECURE_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     role: _process_pb2.LinkRole.ValueType
     peer_node: _builtins.str
@@ -150,6 +152,10 @@ class NodeLinkStatus(_message.Message):
     """How far the quantum channel is behind emulated time."""
     is_idle: _builtins.bool
     discarded_trains_count: _builtins.int
+    protocol: _builtins.str
+    """As ProtocolParameters name it."""
+    is_insecure: _builtins.bool
+    """The protocol proves nothing about blocks of finite length: what the link makes is no key, whatever the counts say."""
     def __init__(
         self,
         *,
@@ -172,10 +178,12 @@ class NodeLinkStatus(_message.Message):
         lag_s: _builtins.float = ...,
         is_idle: _builtins.bool = ...,
         discarded_trains_count: _builtins.int = ...,
+        protocol: _builtins.str = ...,
+        is_insecure: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks_dropped_count", b"blocks_dropped_count", "blocks_made_count", b"blocks_made_count", "clicks_hz", b"clicks_hz", "discarded_trains_count", b"discarded_trains_count", "epsilon_total", b"epsilon_total", "in_state_s", b"in_state_s", "is_idle", b"is_idle", "lag_s", b"lag_s", "link_id", b"link_id", "peer_node", b"peer_node", "qber_prob", b"qber_prob", "reason", b"reason", "role", b"role", "round_trip_s", b"round_trip_s", "secret_bits_total", b"secret_bits_total", "secret_gross_hz", b"secret_gross_hz", "sifted_hz", b"sifted_hz", "state", b"state", "time_to_service_s", b"time_to_service_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks_dropped_count", b"blocks_dropped_count", "blocks_made_count", b"blocks_made_count", "clicks_hz", b"clicks_hz", "discarded_trains_count", b"discarded_trains_count", "epsilon_total", b"epsilon_total", "in_state_s", b"in_state_s", "is_idle", b"is_idle", "is_insecure", b"is_insecure", "lag_s", b"lag_s", "link_id", b"link_id", "peer_node", b"peer_node", "protocol", b"protocol", "qber_prob", b"qber_prob", "reason", b"reason", "role", b"role", "round_trip_s", b"round_trip_s", "secret_bits_total", b"secret_bits_total", "secret_gross_hz", b"secret_gross_hz", "sifted_hz", b"sifted_hz", "state", b"state", "time_to_service_s", b"time_to_service_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -914,8 +914,12 @@ class ProtocolParameters(_message.Message):
     QBER_ABORT_PROB_FIELD_NUMBER: _builtins.int
     POOL_HIGH_WATER_BITS_FIELD_NUMBER: _builtins.int
     TRAIN_BLOCKS_FIELD_NUMBER: _builtins.int
+    GIVES_INSECURE_KEYS_FIELD_NUMBER: _builtins.int
     protocol: _builtins.str
-    """"bb84-one-decoy" """
+    """"bb84-one-decoy": Rusca et al. 2018, two intensities. "bb84-two-decoys": Lim et al. 2014, three. "bb84-asymptotic":
+    two or three, the decoy bounds without their deviations: for study, its keys are not secure. "bbm92": a source of
+    entangled pairs, whose outcomes at the transmitter's own detectors are its bits.
+    """
     eps_sec: _builtins.float
     eps_cor: _builtins.float
     qber_degraded_prob: _builtins.float
@@ -925,6 +929,10 @@ class ProtocolParameters(_message.Message):
     """The link idles while its pool of available secret bits is at or above this."""
     train_blocks: _builtins.int
     """Blocks (2^20 pulses each) in one train."""
+    gives_insecure_keys: _builtins.bool
+    """Blocks of a protocol that is not secure are kept and given to SAEs like others. Otherwise they are made, compared,
+    counted and forgotten: none enters a key store.
+    """
     @_builtins.property
     def block_ramp_bits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Sifted Z bits of the first block, the second, ...; the last one stays."""
@@ -940,10 +948,11 @@ class ProtocolParameters(_message.Message):
         qber_abort_prob: _builtins.float = ...,
         pool_high_water_bits: _builtins.int = ...,
         train_blocks: _builtins.int = ...,
+        gives_insecure_keys: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_ramp_bits", b"block_ramp_bits", "eps_cor", b"eps_cor", "eps_sec", b"eps_sec", "pool_high_water_bits", b"pool_high_water_bits", "protocol", b"protocol", "qber_abort_prob", b"qber_abort_prob", "qber_degraded_prob", b"qber_degraded_prob", "train_blocks", b"train_blocks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_ramp_bits", b"block_ramp_bits", "eps_cor", b"eps_cor", "eps_sec", b"eps_sec", "gives_insecure_keys", b"gives_insecure_keys", "pool_high_water_bits", b"pool_high_water_bits", "protocol", b"protocol", "qber_abort_prob", b"qber_abort_prob", "qber_degraded_prob", b"qber_degraded_prob", "train_blocks", b"train_blocks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
