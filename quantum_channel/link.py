@@ -80,6 +80,15 @@ class Link:
         self._apply({name: value for name, value in self.settings.items() if names and name not in names})
         self._changed(now_ps)
 
+    def replace(self, settings: Settings, now_ps: int) -> None:
+        """Have `settings` in the place of those in force, from the next block on that is not sampled yet.
+
+        Raises:
+            BadLinkError: A field cannot be set or its value is out of its range; nothing has changed.
+        """
+        self._apply(dict(settings))
+        self._changed(now_ps)
+
     def begin(self, first_block: int, start_ps: int) -> None:
         """Say which block comes next and when it starts: changes hold from it on."""
         self._next_block, self._next_start_ps = first_block, start_ps

@@ -95,6 +95,14 @@ class QuantumLinkServicer(quantum_channel_pb2_grpc.QuantumLinkServiceServicer):
         nature.link.reset(request.fields, self._process.clock.now_ps())
         return quantum_channel_pb2.ResetLinkResponse(state=self._changed(nature, "reset", context))
 
+    async def ReplaceLink(
+        self, request: quantum_channel_pb2.ReplaceLinkRequest, context: Any
+    ) -> quantum_channel_pb2.ReplaceLinkResponse:
+        """Have settings in the place of all that are in force, from the next block on."""
+        nature = _link(self._links, request.link_id)
+        nature.link.replace(wire.settings_from_message(request.settings), self._process.clock.now_ps())
+        return quantum_channel_pb2.ReplaceLinkResponse(state=self._changed(nature, "replaced", context))
+
     async def GetLink(
         self, request: quantum_channel_pb2.GetLinkRequest, context: Any
     ) -> quantum_channel_pb2.GetLinkResponse:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from qnetem.v1 import parameters_pb2 as qnetem_dot_v1_dot_parameters__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!qnetem/v1/classical_channel.proto\x12\tqnetem.v1\x1a\x1aqnetem/v1/parameters.proto\"Q\n\x0eSetPathRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12.\n\x08settings\x18\x02 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\"?\n\x0fSetPathResponse\x12,\n\x05state\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\"3\n\x10ResetPathRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\"A\n\x11ResetPathResponse\x12,\n\x05state\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\"!\n\x0eGetPathRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"?\n\x0fGetPathResponse\x12,\n\x05state\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\"\xb1\x02\n\x12\x43lassicalPathState\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x31\n\teffective\x18\x02 \x01(\x0b\x32\x1e.qnetem.v1.ClassicalParameters\x12.\n\x08settings\x18\x03 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\r\n\x05is_up\x18\x04 \x01(\x08\x12\x30\n\x0f\x65\x66\x66\x65\x63tive_since\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x18\n\x10\x63onnection_count\x18\x06 \x01(\r\x12\x17\n\x0f\x66orwarded_bytes\x18\x07 \x01(\x04\x12\x18\n\x10unslept_delay_ps\x18\x08 \x01(\x03\x12\x19\n\x11\x61\x63hieved_delay_ps\x18\t \x01(\x03\x32\xe5\x01\n\x17\x43lassicalChannelService\x12@\n\x07SetPath\x12\x19.qnetem.v1.SetPathRequest\x1a\x1a.qnetem.v1.SetPathResponse\x12\x46\n\tResetPath\x12\x1b.qnetem.v1.ResetPathRequest\x1a\x1c.qnetem.v1.ResetPathResponse\x12@\n\x07GetPath\x12\x19.qnetem.v1.GetPathRequest\x1a\x1a.qnetem.v1.GetPathResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!qnetem/v1/classical_channel.proto\x12\tqnetem.v1\x1a\x1aqnetem/v1/parameters.proto\"u\n\x0eSetPathRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12.\n\x08settings\x18\x02 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\x0e\n\x06ramp_s\x18\x03 \x01(\x01\x12\x12\n\nduration_s\x18\x04 \x01(\x01\"?\n\x0fSetPathResponse\x12,\n\x05state\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\"3\n\x10ResetPathRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\"A\n\x11ResetPathResponse\x12,\n\x05state\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\"\x80\x01\n\x12ReplacePathRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12.\n\x08settings\x18\x02 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12)\n\x06layers\x18\x03 \x03(\x0b\x32\x19.qnetem.v1.ClassicalLayer\"C\n\x13ReplacePathResponse\x12,\n\x05state\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\"!\n\x0eGetPathRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"?\n\x0fGetPathResponse\x12,\n\x05state\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\"\x83\x03\n\x12\x43lassicalPathState\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x31\n\teffective\x18\x02 \x01(\x0b\x32\x1e.qnetem.v1.ClassicalParameters\x12.\n\x08settings\x18\x03 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\r\n\x05is_up\x18\x04 \x01(\x08\x12\x30\n\x0f\x65\x66\x66\x65\x63tive_since\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x18\n\x10\x63onnection_count\x18\x06 \x01(\r\x12\x17\n\x0f\x66orwarded_bytes\x18\x07 \x01(\x04\x12\x18\n\x10unslept_delay_ps\x18\x08 \x01(\x03\x12\x19\n\x11\x61\x63hieved_delay_ps\x18\t \x01(\x03\x12)\n\x06layers\x18\n \x03(\x0b\x32\x19.qnetem.v1.ClassicalLayer\x12%\n\x04ways\x18\x0b \x03(\x0b\x32\x17.qnetem.v1.ClassicalWay\"\xc7\x01\n\x0c\x43lassicalWay\x12\x11\n\tfrom_node\x18\x01 \x01(\t\x12\x0f\n\x07to_node\x18\x02 \x01(\t\x12\x31\n\teffective\x18\x03 \x01(\x0b\x32\x1e.qnetem.v1.ClassicalParameters\x12\x17\n\x0f\x66orwarded_bytes\x18\x04 \x01(\x04\x12\x18\n\x10unslept_delay_ps\x18\x05 \x01(\x03\x12\x19\n\x11\x61\x63hieved_delay_ps\x18\x06 \x01(\x03\x12\x12\n\nlost_count\x18\x07 \x01(\x04\x32\xb3\x02\n\x17\x43lassicalChannelService\x12@\n\x07SetPath\x12\x19.qnetem.v1.SetPathRequest\x1a\x1a.qnetem.v1.SetPathResponse\x12\x46\n\tResetPath\x12\x1b.qnetem.v1.ResetPathRequest\x1a\x1c.qnetem.v1.ResetPathResponse\x12L\n\x0bReplacePath\x12\x1d.qnetem.v1.ReplacePathRequest\x1a\x1e.qnetem.v1.ReplacePathResponse\x12@\n\x07GetPath\x12\x19.qnetem.v1.GetPathRequest\x1a\x1a.qnetem.v1.GetPathResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,19 +33,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.classical_channel
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SETPATHREQUEST']._serialized_start=76
-  _globals['_SETPATHREQUEST']._serialized_end=157
-  _globals['_SETPATHRESPONSE']._serialized_start=159
-  _globals['_SETPATHRESPONSE']._serialized_end=222
-  _globals['_RESETPATHREQUEST']._serialized_start=224
-  _globals['_RESETPATHREQUEST']._serialized_end=275
-  _globals['_RESETPATHRESPONSE']._serialized_start=277
-  _globals['_RESETPATHRESPONSE']._serialized_end=342
-  _globals['_GETPATHREQUEST']._serialized_start=344
-  _globals['_GETPATHREQUEST']._serialized_end=377
-  _globals['_GETPATHRESPONSE']._serialized_start=379
-  _globals['_GETPATHRESPONSE']._serialized_end=442
-  _globals['_CLASSICALPATHSTATE']._serialized_start=445
-  _globals['_CLASSICALPATHSTATE']._serialized_end=750
-  _globals['_CLASSICALCHANNELSERVICE']._serialized_start=753
-  _globals['_CLASSICALCHANNELSERVICE']._serialized_end=982
+  _globals['_SETPATHREQUEST']._serialized_end=193
+  _globals['_SETPATHRESPONSE']._serialized_start=195
+  _globals['_SETPATHRESPONSE']._serialized_end=258
+  _globals['_RESETPATHREQUEST']._serialized_start=260
+  _globals['_RESETPATHREQUEST']._serialized_end=311
+  _globals['_RESETPATHRESPONSE']._serialized_start=313
+  _globals['_RESETPATHRESPONSE']._serialized_end=378
+  _globals['_REPLACEPATHREQUEST']._serialized_start=381
+  _globals['_REPLACEPATHREQUEST']._serialized_end=509
+  _globals['_REPLACEPATHRESPONSE']._serialized_start=511
+  _globals['_REPLACEPATHRESPONSE']._serialized_end=578
+  _globals['_GETPATHREQUEST']._serialized_start=580
+  _globals['_GETPATHREQUEST']._serialized_end=613
+  _globals['_GETPATHRESPONSE']._serialized_start=615
+  _globals['_GETPATHRESPONSE']._serialized_end=678
+  _globals['_CLASSICALPATHSTATE']._serialized_start=681
+  _globals['_CLASSICALPATHSTATE']._serialized_end=1068
+  _globals['_CLASSICALWAY']._serialized_start=1071
+  _globals['_CLASSICALWAY']._serialized_end=1270
+  _globals['_CLASSICALCHANNELSERVICE']._serialized_start=1273
+  _globals['_CLASSICALCHANNELSERVICE']._serialized_end=1580
 # @@protoc_insertion_point(module_scope)

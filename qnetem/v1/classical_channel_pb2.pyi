@@ -27,19 +27,27 @@ class SetPathRequest(_message.Message):
 
     LINK_ID_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    RAMP_S_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
-    """Both directions of this link."""
+    ramp_s: _builtins.float
+    """Emulated seconds, as in ClassicalLayer."""
+    duration_s: _builtins.float
     @_builtins.property
-    def settings(self) -> _parameters_pb2.ClassicalSettings: ...
+    def settings(self) -> _parameters_pb2.ClassicalSettings:
+        """Merged over the settings in force, unless it comes with a ramp or a duration: a layer over them then."""
+
     def __init__(
         self,
         *,
         link_id: _builtins.str = ...,
         settings: _parameters_pb2.ClassicalSettings | None = ...,
+        ramp_s: _builtins.float = ...,
+        duration_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_id", b"link_id", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_s", b"duration_s", "link_id", b"link_id", "ramp_s", b"ramp_s", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -74,7 +82,7 @@ class ResetPathRequest(_message.Message):
     link_id: _builtins.str
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of ClassicalSettings fields; empty: all of them."""
+        """Names of ClassicalSettings fields, taken out of settings and layers; empty: all of them."""
 
     def __init__(
         self,
@@ -109,6 +117,53 @@ class ResetPathResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResetPathResponse: _TypeAlias = ResetPathResponse  # noqa: Y015
+
+@_typing.final
+class ReplacePathRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    link_id: _builtins.str
+    @_builtins.property
+    def settings(self) -> _parameters_pb2.ClassicalSettings: ...
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.ClassicalLayer]: ...
+    def __init__(
+        self,
+        *,
+        link_id: _builtins.str = ...,
+        settings: _parameters_pb2.ClassicalSettings | None = ...,
+        layers: _abc.Iterable[_parameters_pb2.ClassicalLayer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "link_id", b"link_id", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacePathRequest: _TypeAlias = ReplacePathRequest  # noqa: Y015
+
+@_typing.final
+class ReplacePathResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___ClassicalPathState: ...
+    def __init__(
+        self,
+        *,
+        state: Global___ClassicalPathState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacePathResponse: _TypeAlias = ReplacePathResponse  # noqa: Y015
 
 @_typing.final
 class GetPathRequest(_message.Message):
@@ -162,6 +217,8 @@ class ClassicalPathState(_message.Message):
     FORWARDED_BYTES_FIELD_NUMBER: _builtins.int
     UNSLEPT_DELAY_PS_FIELD_NUMBER: _builtins.int
     ACHIEVED_DELAY_PS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    WAYS_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     is_up: _builtins.bool
     connection_count: _builtins.int
@@ -175,11 +232,21 @@ class ClassicalPathState(_message.Message):
     nothing passed.
     """
     @_builtins.property
-    def effective(self) -> _parameters_pb2.ClassicalParameters: ...
+    def effective(self) -> _parameters_pb2.ClassicalParameters:
+        """What holds now, ramps considered, of the first of `ways`; so do `unslept_delay_ps` and `achieved_delay_ps`."""
+
     @_builtins.property
     def settings(self) -> _parameters_pb2.ClassicalSettings: ...
     @_builtins.property
     def effective_since(self) -> _parameters_pb2.EmulatedTime: ...
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.ClassicalLayer]:
+        """In force or on their way, over `settings`."""
+
+    @_builtins.property
+    def ways(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassicalWay]:
+        """Forth, then back."""
+
     def __init__(
         self,
         *,
@@ -192,11 +259,54 @@ class ClassicalPathState(_message.Message):
         forwarded_bytes: _builtins.int = ...,
         unslept_delay_ps: _builtins.int = ...,
         achieved_delay_ps: _builtins.int = ...,
+        layers: _abc.Iterable[_parameters_pb2.ClassicalLayer] | None = ...,
+        ways: _abc.Iterable[Global___ClassicalWay] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "effective_since", b"effective_since", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["achieved_delay_ps", b"achieved_delay_ps", "connection_count", b"connection_count", "effective", b"effective", "effective_since", b"effective_since", "forwarded_bytes", b"forwarded_bytes", "is_up", b"is_up", "link_id", b"link_id", "settings", b"settings", "unslept_delay_ps", b"unslept_delay_ps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["achieved_delay_ps", b"achieved_delay_ps", "connection_count", b"connection_count", "effective", b"effective", "effective_since", b"effective_since", "forwarded_bytes", b"forwarded_bytes", "is_up", b"is_up", "layers", b"layers", "link_id", b"link_id", "settings", b"settings", "unslept_delay_ps", b"unslept_delay_ps", "ways", b"ways"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClassicalPathState: _TypeAlias = ClassicalPathState  # noqa: Y015
+
+@_typing.final
+class ClassicalWay(_message.Message):
+    """One way of a link."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_NODE_FIELD_NUMBER: _builtins.int
+    TO_NODE_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_FIELD_NUMBER: _builtins.int
+    FORWARDED_BYTES_FIELD_NUMBER: _builtins.int
+    UNSLEPT_DELAY_PS_FIELD_NUMBER: _builtins.int
+    ACHIEVED_DELAY_PS_FIELD_NUMBER: _builtins.int
+    LOST_COUNT_FIELD_NUMBER: _builtins.int
+    from_node: _builtins.str
+    to_node: _builtins.str
+    forwarded_bytes: _builtins.int
+    unslept_delay_ps: _builtins.int
+    achieved_delay_ps: _builtins.int
+    lost_count: _builtins.int
+    """Chunks that were sent again."""
+    @_builtins.property
+    def effective(self) -> _parameters_pb2.ClassicalParameters: ...
+    def __init__(
+        self,
+        *,
+        from_node: _builtins.str = ...,
+        to_node: _builtins.str = ...,
+        effective: _parameters_pb2.ClassicalParameters | None = ...,
+        forwarded_bytes: _builtins.int = ...,
+        unslept_delay_ps: _builtins.int = ...,
+        achieved_delay_ps: _builtins.int = ...,
+        lost_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["achieved_delay_ps", b"achieved_delay_ps", "effective", b"effective", "forwarded_bytes", b"forwarded_bytes", "from_node", b"from_node", "lost_count", b"lost_count", "to_node", b"to_node", "unslept_delay_ps", b"unslept_delay_ps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassicalWay: _TypeAlias = ClassicalWay  # noqa: Y015

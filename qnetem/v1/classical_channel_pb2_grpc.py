@@ -44,6 +44,11 @@ class ClassicalChannelServiceStub(object):
                 request_serializer=qnetem_dot_v1_dot_classical__channel__pb2.ResetPathRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_classical__channel__pb2.ResetPathResponse.FromString,
                 _registered_method=True)
+        self.ReplacePath = channel.unary_unary(
+                '/qnetem.v1.ClassicalChannelService/ReplacePath',
+                request_serializer=qnetem_dot_v1_dot_classical__channel__pb2.ReplacePathRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_classical__channel__pb2.ReplacePathResponse.FromString,
+                _registered_method=True)
         self.GetPath = channel.unary_unary(
                 '/qnetem.v1.ClassicalChannelService/GetPath',
                 request_serializer=qnetem_dot_v1_dot_classical__channel__pb2.GetPathRequest.SerializeToString,
@@ -66,6 +71,13 @@ class ClassicalChannelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplacePath(self, request, context):
+        """All settings and layers at once, in the place of those in force: for who keeps what is wanted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPath(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -84,6 +96,11 @@ def add_ClassicalChannelServiceServicer_to_server(servicer, server):
                     servicer.ResetPath,
                     request_deserializer=qnetem_dot_v1_dot_classical__channel__pb2.ResetPathRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_classical__channel__pb2.ResetPathResponse.SerializeToString,
+            ),
+            'ReplacePath': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplacePath,
+                    request_deserializer=qnetem_dot_v1_dot_classical__channel__pb2.ReplacePathRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_classical__channel__pb2.ReplacePathResponse.SerializeToString,
             ),
             'GetPath': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPath,
@@ -145,6 +162,33 @@ class ClassicalChannelService(object):
             '/qnetem.v1.ClassicalChannelService/ResetPath',
             qnetem_dot_v1_dot_classical__channel__pb2.ResetPathRequest.SerializeToString,
             qnetem_dot_v1_dot_classical__channel__pb2.ResetPathResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplacePath(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.ClassicalChannelService/ReplacePath',
+            qnetem_dot_v1_dot_classical__channel__pb2.ReplacePathRequest.SerializeToString,
+            qnetem_dot_v1_dot_classical__channel__pb2.ReplacePathResponse.FromString,
             options,
             channel_credentials,
             insecure,

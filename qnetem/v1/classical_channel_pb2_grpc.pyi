@@ -35,6 +35,8 @@ class ClassicalChannelServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ClassicalChannelServiceAsyncStub: ...
     SetPath: _grpc.UnaryUnaryMultiCallable[_classical_channel_pb2.SetPathRequest, _classical_channel_pb2.SetPathResponse]
     ResetPath: _grpc.UnaryUnaryMultiCallable[_classical_channel_pb2.ResetPathRequest, _classical_channel_pb2.ResetPathResponse]
+    ReplacePath: _grpc.UnaryUnaryMultiCallable[_classical_channel_pb2.ReplacePathRequest, _classical_channel_pb2.ReplacePathResponse]
+    """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
     GetPath: _grpc.UnaryUnaryMultiCallable[_classical_channel_pb2.GetPathRequest, _classical_channel_pb2.GetPathResponse]
 
 @_typing.type_check_only
@@ -42,6 +44,8 @@ class ClassicalChannelServiceAsyncStub(ClassicalChannelServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetPath: _aio.UnaryUnaryMultiCallable[_classical_channel_pb2.SetPathRequest, _classical_channel_pb2.SetPathResponse]  # type: ignore[assignment]
     ResetPath: _aio.UnaryUnaryMultiCallable[_classical_channel_pb2.ResetPathRequest, _classical_channel_pb2.ResetPathResponse]  # type: ignore[assignment]
+    ReplacePath: _aio.UnaryUnaryMultiCallable[_classical_channel_pb2.ReplacePathRequest, _classical_channel_pb2.ReplacePathResponse]  # type: ignore[assignment]
+    """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
     GetPath: _aio.UnaryUnaryMultiCallable[_classical_channel_pb2.GetPathRequest, _classical_channel_pb2.GetPathResponse]  # type: ignore[assignment]
 
 class ClassicalChannelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,6 +62,14 @@ class ClassicalChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _classical_channel_pb2.ResetPathRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_classical_channel_pb2.ResetPathResponse, _abc.Awaitable[_classical_channel_pb2.ResetPathResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReplacePath(
+        self,
+        request: _classical_channel_pb2.ReplacePathRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classical_channel_pb2.ReplacePathResponse, _abc.Awaitable[_classical_channel_pb2.ReplacePathResponse]]:
+        """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
 
     @_abc_1.abstractmethod
     def GetPath(

@@ -872,33 +872,128 @@ Global___ClassicalParameters: _TypeAlias = ClassicalParameters  # noqa: Y015
 
 @_typing.final
 class ClassicalSettings(_message.Message):
+    """Each present field overrides the parameter of the same name, both ways. What begins with forth_ (back_) is for one way
+    alone, over what is for both: from the `from_node` of the link's first path to its `to_node` (or against that).
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DELAY_PS_FIELD_NUMBER: _builtins.int
     IS_UP_FIELD_NUMBER: _builtins.int
+    JITTER_PS_FIELD_NUMBER: _builtins.int
+    LOSS_PROB_FIELD_NUMBER: _builtins.int
+    FORTH_DELAY_PS_FIELD_NUMBER: _builtins.int
+    FORTH_JITTER_PS_FIELD_NUMBER: _builtins.int
+    FORTH_LOSS_PROB_FIELD_NUMBER: _builtins.int
+    BACK_DELAY_PS_FIELD_NUMBER: _builtins.int
+    BACK_JITTER_PS_FIELD_NUMBER: _builtins.int
+    BACK_LOSS_PROB_FIELD_NUMBER: _builtins.int
     delay_ps: _builtins.int
     is_up: _builtins.bool
     """false: connections are closed and new ones refused."""
+    jitter_ps: _builtins.int
+    loss_prob: _builtins.float
+    """Of a chunk of bytes, which comes a retransmission later then; 1: nothing arrives."""
+    forth_delay_ps: _builtins.int
+    forth_jitter_ps: _builtins.int
+    forth_loss_prob: _builtins.float
+    back_delay_ps: _builtins.int
+    back_jitter_ps: _builtins.int
+    back_loss_prob: _builtins.float
     def __init__(
         self,
         *,
         delay_ps: _builtins.int | None = ...,
         is_up: _builtins.bool | None = ...,
+        jitter_ps: _builtins.int | None = ...,
+        loss_prob: _builtins.float | None = ...,
+        forth_delay_ps: _builtins.int | None = ...,
+        forth_jitter_ps: _builtins.int | None = ...,
+        forth_loss_prob: _builtins.float | None = ...,
+        back_delay_ps: _builtins.int | None = ...,
+        back_jitter_ps: _builtins.int | None = ...,
+        back_loss_prob: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_ps", b"_delay_ps", "_is_up", b"_is_up", "delay_ps", b"delay_ps", "is_up", b"is_up"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_back_delay_ps", b"_back_delay_ps", "_back_jitter_ps", b"_back_jitter_ps", "_back_loss_prob", b"_back_loss_prob", "_delay_ps", b"_delay_ps", "_forth_delay_ps", b"_forth_delay_ps", "_forth_jitter_ps", b"_forth_jitter_ps", "_forth_loss_prob", b"_forth_loss_prob", "_is_up", b"_is_up", "_jitter_ps", b"_jitter_ps", "_loss_prob", b"_loss_prob", "back_delay_ps", b"back_delay_ps", "back_jitter_ps", b"back_jitter_ps", "back_loss_prob", b"back_loss_prob", "delay_ps", b"delay_ps", "forth_delay_ps", b"forth_delay_ps", "forth_jitter_ps", b"forth_jitter_ps", "forth_loss_prob", b"forth_loss_prob", "is_up", b"is_up", "jitter_ps", b"jitter_ps", "loss_prob", b"loss_prob"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_ps", b"_delay_ps", "_is_up", b"_is_up", "delay_ps", b"delay_ps", "is_up", b"is_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_back_delay_ps", b"_back_delay_ps", "_back_jitter_ps", b"_back_jitter_ps", "_back_loss_prob", b"_back_loss_prob", "_delay_ps", b"_delay_ps", "_forth_delay_ps", b"_forth_delay_ps", "_forth_jitter_ps", b"_forth_jitter_ps", "_forth_loss_prob", b"_forth_loss_prob", "_is_up", b"_is_up", "_jitter_ps", b"_jitter_ps", "_loss_prob", b"_loss_prob", "back_delay_ps", b"back_delay_ps", "back_jitter_ps", b"back_jitter_ps", "back_loss_prob", b"back_loss_prob", "delay_ps", b"delay_ps", "forth_delay_ps", b"forth_delay_ps", "forth_jitter_ps", b"forth_jitter_ps", "forth_loss_prob", b"forth_loss_prob", "is_up", b"is_up", "jitter_ps", b"jitter_ps", "loss_prob", b"loss_prob"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__back_delay_ps: _TypeAlias = _typing.Literal["back_delay_ps"]  # noqa: Y015
+    _WhichOneofArgType__back_delay_ps: _TypeAlias = _typing.Literal["_back_delay_ps", b"_back_delay_ps"]  # noqa: Y015
+    _WhichOneofReturnType__back_jitter_ps: _TypeAlias = _typing.Literal["back_jitter_ps"]  # noqa: Y015
+    _WhichOneofArgType__back_jitter_ps: _TypeAlias = _typing.Literal["_back_jitter_ps", b"_back_jitter_ps"]  # noqa: Y015
+    _WhichOneofReturnType__back_loss_prob: _TypeAlias = _typing.Literal["back_loss_prob"]  # noqa: Y015
+    _WhichOneofArgType__back_loss_prob: _TypeAlias = _typing.Literal["_back_loss_prob", b"_back_loss_prob"]  # noqa: Y015
     _WhichOneofReturnType__delay_ps: _TypeAlias = _typing.Literal["delay_ps"]  # noqa: Y015
     _WhichOneofArgType__delay_ps: _TypeAlias = _typing.Literal["_delay_ps", b"_delay_ps"]  # noqa: Y015
+    _WhichOneofReturnType__forth_delay_ps: _TypeAlias = _typing.Literal["forth_delay_ps"]  # noqa: Y015
+    _WhichOneofArgType__forth_delay_ps: _TypeAlias = _typing.Literal["_forth_delay_ps", b"_forth_delay_ps"]  # noqa: Y015
+    _WhichOneofReturnType__forth_jitter_ps: _TypeAlias = _typing.Literal["forth_jitter_ps"]  # noqa: Y015
+    _WhichOneofArgType__forth_jitter_ps: _TypeAlias = _typing.Literal["_forth_jitter_ps", b"_forth_jitter_ps"]  # noqa: Y015
+    _WhichOneofReturnType__forth_loss_prob: _TypeAlias = _typing.Literal["forth_loss_prob"]  # noqa: Y015
+    _WhichOneofArgType__forth_loss_prob: _TypeAlias = _typing.Literal["_forth_loss_prob", b"_forth_loss_prob"]  # noqa: Y015
     _WhichOneofReturnType__is_up: _TypeAlias = _typing.Literal["is_up"]  # noqa: Y015
     _WhichOneofArgType__is_up: _TypeAlias = _typing.Literal["_is_up", b"_is_up"]  # noqa: Y015
+    _WhichOneofReturnType__jitter_ps: _TypeAlias = _typing.Literal["jitter_ps"]  # noqa: Y015
+    _WhichOneofArgType__jitter_ps: _TypeAlias = _typing.Literal["_jitter_ps", b"_jitter_ps"]  # noqa: Y015
+    _WhichOneofReturnType__loss_prob: _TypeAlias = _typing.Literal["loss_prob"]  # noqa: Y015
+    _WhichOneofArgType__loss_prob: _TypeAlias = _typing.Literal["_loss_prob", b"_loss_prob"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__back_delay_ps) -> _WhichOneofReturnType__back_delay_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__back_jitter_ps) -> _WhichOneofReturnType__back_jitter_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__back_loss_prob) -> _WhichOneofReturnType__back_loss_prob | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_ps) -> _WhichOneofReturnType__delay_ps | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__forth_delay_ps) -> _WhichOneofReturnType__forth_delay_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__forth_jitter_ps) -> _WhichOneofReturnType__forth_jitter_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__forth_loss_prob) -> _WhichOneofReturnType__forth_loss_prob | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_up) -> _WhichOneofReturnType__is_up | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jitter_ps) -> _WhichOneofReturnType__jitter_ps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_prob) -> _WhichOneofReturnType__loss_prob | None: ...
 
 Global___ClassicalSettings: _TypeAlias = ClassicalSettings  # noqa: Y015
+
+@_typing.final
+class ClassicalLayer(_message.Message):
+    """As SettingsLayer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    RAMP_S_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    ramp_s: _builtins.float
+    duration_s: _builtins.float
+    @_builtins.property
+    def settings(self) -> Global___ClassicalSettings: ...
+    @_builtins.property
+    def start(self) -> Global___EmulatedTime:
+        """Absent: now."""
+
+    def __init__(
+        self,
+        *,
+        settings: Global___ClassicalSettings | None = ...,
+        start: Global___EmulatedTime | None = ...,
+        ramp_s: _builtins.float = ...,
+        duration_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_s", b"duration_s", "ramp_s", b"ramp_s", "settings", b"settings", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassicalLayer: _TypeAlias = ClassicalLayer  # noqa: Y015
 
 @_typing.final
 class ProtocolParameters(_message.Message):

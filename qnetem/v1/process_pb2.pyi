@@ -527,6 +527,7 @@ class ClassicalPathConfig(_message.Message):
     PLANNED_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     NATURE_SECRET_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     from_node: _builtins.str
     to_node: _builtins.str
@@ -538,7 +539,13 @@ class ClassicalPathConfig(_message.Message):
     def planned(self) -> _parameters_pb2.ClassicalParameters: ...
     @_builtins.property
     def settings(self) -> _parameters_pb2.ClassicalSettings:
-        """Operator settings in force when the process starts. Both paths of a link bring the same `planned` and `settings`."""
+        """Operator settings in force when the process starts. Both paths of a link bring the same `planned`, `settings` and
+        `layers`.
+        """
+
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.ClassicalLayer]:
+        """Over `settings`, in this order."""
 
     def __init__(
         self,
@@ -551,10 +558,11 @@ class ClassicalPathConfig(_message.Message):
         planned: _parameters_pb2.ClassicalParameters | None = ...,
         settings: _parameters_pb2.ClassicalSettings | None = ...,
         nature_secret: _builtins.bytes = ...,
+        layers: _abc.Iterable[_parameters_pb2.ClassicalLayer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["planned", b"planned", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forward_to", b"forward_to", "from_node", b"from_node", "link_id", b"link_id", "listen", b"listen", "nature_secret", b"nature_secret", "planned", b"planned", "settings", b"settings", "to_node", b"to_node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forward_to", b"forward_to", "from_node", b"from_node", "layers", b"layers", "link_id", b"link_id", "listen", b"listen", "nature_secret", b"nature_secret", "planned", b"planned", "settings", b"settings", "to_node", b"to_node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -587,6 +587,53 @@ class ResetLinkResponse(_message.Message):
 Global___ResetLinkResponse: _TypeAlias = ResetLinkResponse  # noqa: Y015
 
 @_typing.final
+class ReplaceLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    link_id: _builtins.str
+    @_builtins.property
+    def settings(self) -> _parameters_pb2.LinkSettings: ...
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.SettingsLayer]: ...
+    def __init__(
+        self,
+        *,
+        link_id: _builtins.str = ...,
+        settings: _parameters_pb2.LinkSettings | None = ...,
+        layers: _abc.Iterable[_parameters_pb2.SettingsLayer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layers", b"layers", "link_id", b"link_id", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceLinkRequest: _TypeAlias = ReplaceLinkRequest  # noqa: Y015
+
+@_typing.final
+class ReplaceLinkResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___QuantumLinkState: ...
+    def __init__(
+        self,
+        *,
+        state: Global___QuantumLinkState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceLinkResponse: _TypeAlias = ReplaceLinkResponse  # noqa: Y015
+
+@_typing.final
 class GetLinkRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -303,6 +303,11 @@ class QuantumLinkServiceStub(object):
                 request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ResetLinkRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ResetLinkResponse.FromString,
                 _registered_method=True)
+        self.ReplaceLink = channel.unary_unary(
+                '/qnetem.v1.QuantumLinkService/ReplaceLink',
+                request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReplaceLinkRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReplaceLinkResponse.FromString,
+                _registered_method=True)
         self.GetLink = channel.unary_unary(
                 '/qnetem.v1.QuantumLinkService/GetLink',
                 request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.GetLinkRequest.SerializeToString,
@@ -326,6 +331,13 @@ class QuantumLinkServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceLink(self, request, context):
+        """All settings and layers at once, in the place of those in force: for who keeps what is wanted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLink(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -344,6 +356,11 @@ def add_QuantumLinkServiceServicer_to_server(servicer, server):
                     servicer.ResetLink,
                     request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ResetLinkRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ResetLinkResponse.SerializeToString,
+            ),
+            'ReplaceLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceLink,
+                    request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReplaceLinkRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ReplaceLinkResponse.SerializeToString,
             ),
             'GetLink': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLink,
@@ -406,6 +423,33 @@ class QuantumLinkService(object):
             '/qnetem.v1.QuantumLinkService/ResetLink',
             qnetem_dot_v1_dot_quantum__channel__pb2.ResetLinkRequest.SerializeToString,
             qnetem_dot_v1_dot_quantum__channel__pb2.ResetLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplaceLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.QuantumLinkService/ReplaceLink',
+            qnetem_dot_v1_dot_quantum__channel__pb2.ReplaceLinkRequest.SerializeToString,
+            qnetem_dot_v1_dot_quantum__channel__pb2.ReplaceLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -146,6 +146,8 @@ class QuantumLinkServiceStub:
     def __new__(cls, channel: _aio.Channel) -> QuantumLinkServiceAsyncStub: ...
     SetLink: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.SetLinkRequest, _quantum_channel_pb2.SetLinkResponse]
     ResetLink: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.ResetLinkRequest, _quantum_channel_pb2.ResetLinkResponse]
+    ReplaceLink: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.ReplaceLinkRequest, _quantum_channel_pb2.ReplaceLinkResponse]
+    """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
     GetLink: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.GetLinkRequest, _quantum_channel_pb2.GetLinkResponse]
 
 @_typing.type_check_only
@@ -155,6 +157,8 @@ class QuantumLinkServiceAsyncStub(QuantumLinkServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetLink: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.SetLinkRequest, _quantum_channel_pb2.SetLinkResponse]  # type: ignore[assignment]
     ResetLink: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.ResetLinkRequest, _quantum_channel_pb2.ResetLinkResponse]  # type: ignore[assignment]
+    ReplaceLink: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.ReplaceLinkRequest, _quantum_channel_pb2.ReplaceLinkResponse]  # type: ignore[assignment]
+    """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
     GetLink: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.GetLinkRequest, _quantum_channel_pb2.GetLinkResponse]  # type: ignore[assignment]
 
 class QuantumLinkServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -173,6 +177,14 @@ class QuantumLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quantum_channel_pb2.ResetLinkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quantum_channel_pb2.ResetLinkResponse, _abc.Awaitable[_quantum_channel_pb2.ResetLinkResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReplaceLink(
+        self,
+        request: _quantum_channel_pb2.ReplaceLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quantum_channel_pb2.ReplaceLinkResponse, _abc.Awaitable[_quantum_channel_pb2.ReplaceLinkResponse]]:
+        """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
 
     @_abc_1.abstractmethod
     def GetLink(

@@ -29,17 +29,17 @@ from qnetem.v1 import process_pb2 as qnetem_dot_v1_dot_process__pb2
 from qnetem.v1 import quantum_channel_pb2 as qnetem_dot_v1_dot_quantum__channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aqnetem/v1/supervisor.proto\x12\tqnetem.v1\x1a!qnetem/v1/classical_channel.proto\x1a\x14qnetem/v1/node.proto\x1a\x1aqnetem/v1/parameters.proto\x1a\x17qnetem/v1/process.proto\x1a\x1fqnetem/v1/quantum_channel.proto\"\xd8\x01\n\rProcessStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.qnetem.v1.ProcessKind\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.qnetem.v1.ProcessState\x12\x0b\n\x03pid\x18\x04 \x01(\x05\x12\x15\n\rrestart_count\x18\x05 \x01(\r\x12\x0c\n\x04up_s\x18\x06 \x01(\x01\x12\x10\n\x08last_end\x18\x07 \x01(\t\x12\'\n\tlisteners\x18\x08 \x01(\x0b\x32\x14.qnetem.v1.Listeners\"\x13\n\x11GetTestbedRequest\"\xd8\x02\n\x12GetTestbedResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0ftopology_digest\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0esupervisor_pid\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12%\n\x05\x63lock\x18\x06 \x01(\x0b\x32\x16.qnetem.v1.ClockConfig\x12\x17\n\x0fis_reproducible\x18\x07 \x01(\x08\x12+\n\tprocesses\x18\x08 \x03(\x0b\x32\x18.qnetem.v1.ProcessStatus\x12\x17\n\x0fhealthy_after_s\x18\t \x01(\x01\x12\x11\n\tstate_dir\x18\n \x01(\t\x12\x15\n\rtopology_path\x18\x0b \x01(\t\x12\x0f\n\x07is_held\x18\x0c \x01(\x08\x12#\n\x05links\x18\r \x03(\x0b\x32\x14.qnetem.v1.LinkPlace\"c\n\tLinkPlace\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x11\n\tendpoints\x18\x02 \x03(\t\x12\x17\n\x0fquantum_channel\x18\x03 \x01(\t\x12\x19\n\x11\x63lassical_channel\x18\x04 \x01(\t\"#\n\x0eInspectRequest\x12\x11\n\thas_usage\x18\x01 \x01(\x08\"\x90\x01\n\x0fInspectResponse\x12.\n\x07testbed\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.GetTestbedResponse\x12$\n\x05nodes\x18\x02 \x03(\x0b\x32\x15.qnetem.v1.NodeReport\x12\'\n\x06usages\x18\x03 \x03(\x0b\x32\x17.qnetem.v1.ProcessUsage\"r\n\x0cProcessUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12\r\n\x05\x63pu_s\x18\x03 \x01(\x01\x12\x0c\n\x04\x61t_s\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cthread_count\x18\x06 \x01(\r\"U\n\nNodeReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0b\x32\x1a.qnetem.v1.GetNodeResponse\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"E\n\nActRequest\x12(\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x18.qnetem.v1.ProcessAction\x12\r\n\x05names\x18\x02 \x03(\t\":\n\x0b\x41\x63tResponse\x12+\n\tprocesses\x18\x01 \x03(\x0b\x32\x18.qnetem.v1.ProcessStatus\"\x8d\x01\n\x1fSupervisorServiceSetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12(\n\x07quantum\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12/\n\tclassical\x18\x03 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\"G\n SupervisorServiceSetLinkResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"v\n!SupervisorServiceResetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x16\n\x0equantum_fields\x18\x02 \x03(\t\x12\x18\n\x10\x63lassical_fields\x18\x03 \x03(\t\x12\x0e\n\x06is_all\x18\x04 \x01(\x08\"I\n\"SupervisorServiceResetLinkResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"2\n\x1fSupervisorServiceGetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"G\n SupervisorServiceGetLinkResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"\x8e\x02\n\nLinkReport\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12,\n\x07quantum\x18\x02 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\x12\x30\n\tclassical\x18\x03 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\x12\x30\n\x0f\x64\x65sired_quantum\x18\x04 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12\x37\n\x11\x64\x65sired_classical\x18\x05 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12$\n\x06\x66\x61ults\x18\x06 \x03(\x0b\x32\x14.qnetem.v1.LinkFault\"\xa0\x01\n\tLinkFault\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12(\n\x07quantum\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12/\n\tclassical\x18\x04 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\x15\n\radded_loss_db\x18\x05 \x01(\x01\"7\n\x10HoldFaultRequest\x12#\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x14.qnetem.v1.LinkFault\"J\n\x11HoldFaultResponse\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12#\n\x04link\x18\x02 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"$\n\x10HealFaultRequest\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\"8\n\x11HealFaultResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"\r\n\x0b\x44ownRequest\"\x0e\n\x0c\x44ownResponse\"\r\n\x0bHoldRequest\"\x1f\n\x0cHoldResponse\x12\x0f\n\x07is_held\x18\x01 \x01(\x08\"\x14\n\x12WatchEventsRequest\"y\n\x13WatchEventsResponse\x12\x30\n\x07testbed\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.GetTestbedResponseH\x00\x12(\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.TestbedEventH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x0cTestbedEvent\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12#\n\x02\x61t\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x0c\n\x04wall\x18\x03 \x01(\t\x12)\n\x07process\x18\x04 \x01(\x0b\x32\x18.qnetem.v1.ProcessStatus\x12\x0f\n\x07link_id\x18\x05 \x01(\t*\xee\x01\n\x0cProcessState\x12\x1d\n\x19PROCESS_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROCESS_STATE_STARTING\x10\x01\x12\x19\n\x15PROCESS_STATE_HEALTHY\x10\x02\x12\x1b\n\x17PROCESS_STATE_UNHEALTHY\x10\x03\x12\x18\n\x14PROCESS_STATE_PAUSED\x10\x04\x12\x1c\n\x18PROCESS_STATE_RESTARTING\x10\x05\x12\x19\n\x15PROCESS_STATE_STOPPED\x10\x06\x12\x18\n\x14PROCESS_STATE_FAILED\x10\x07*\xcc\x01\n\rProcessAction\x12\x1e\n\x1aPROCESS_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14PROCESS_ACTION_START\x10\x01\x12\x17\n\x13PROCESS_ACTION_STOP\x10\x02\x12\x17\n\x13PROCESS_ACTION_KILL\x10\x03\x12\x1a\n\x16PROCESS_ACTION_RESTART\x10\x04\x12\x18\n\x14PROCESS_ACTION_PAUSE\x10\x05\x12\x19\n\x15PROCESS_ACTION_RESUME\x10\x06\x32\xde\x06\n\x11SupervisorService\x12I\n\nGetTestbed\x12\x1c.qnetem.v1.GetTestbedRequest\x1a\x1d.qnetem.v1.GetTestbedResponse\x12@\n\x07Inspect\x12\x19.qnetem.v1.InspectRequest\x1a\x1a.qnetem.v1.InspectResponse\x12\x34\n\x03\x41\x63t\x12\x15.qnetem.v1.ActRequest\x1a\x16.qnetem.v1.ActResponse\x12\x62\n\x07SetLink\x12*.qnetem.v1.SupervisorServiceSetLinkRequest\x1a+.qnetem.v1.SupervisorServiceSetLinkResponse\x12h\n\tResetLink\x12,.qnetem.v1.SupervisorServiceResetLinkRequest\x1a-.qnetem.v1.SupervisorServiceResetLinkResponse\x12\x62\n\x07GetLink\x12*.qnetem.v1.SupervisorServiceGetLinkRequest\x1a+.qnetem.v1.SupervisorServiceGetLinkResponse\x12H\n\tHoldFault\x12\x1b.qnetem.v1.HoldFaultRequest\x1a\x1c.qnetem.v1.HoldFaultResponse0\x01\x12\x46\n\tHealFault\x12\x1b.qnetem.v1.HealFaultRequest\x1a\x1c.qnetem.v1.HealFaultResponse\x12\x37\n\x04\x44own\x12\x16.qnetem.v1.DownRequest\x1a\x17.qnetem.v1.DownResponse\x12\x39\n\x04Hold\x12\x16.qnetem.v1.HoldRequest\x1a\x17.qnetem.v1.HoldResponse0\x01\x12N\n\x0bWatchEvents\x12\x1d.qnetem.v1.WatchEventsRequest\x1a\x1e.qnetem.v1.WatchEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aqnetem/v1/supervisor.proto\x12\tqnetem.v1\x1a!qnetem/v1/classical_channel.proto\x1a\x14qnetem/v1/node.proto\x1a\x1aqnetem/v1/parameters.proto\x1a\x17qnetem/v1/process.proto\x1a\x1fqnetem/v1/quantum_channel.proto\"\xd8\x01\n\rProcessStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.qnetem.v1.ProcessKind\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.qnetem.v1.ProcessState\x12\x0b\n\x03pid\x18\x04 \x01(\x05\x12\x15\n\rrestart_count\x18\x05 \x01(\r\x12\x0c\n\x04up_s\x18\x06 \x01(\x01\x12\x10\n\x08last_end\x18\x07 \x01(\t\x12\'\n\tlisteners\x18\x08 \x01(\x0b\x32\x14.qnetem.v1.Listeners\"\x13\n\x11GetTestbedRequest\"\xd8\x02\n\x12GetTestbedResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0ftopology_digest\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0esupervisor_pid\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12%\n\x05\x63lock\x18\x06 \x01(\x0b\x32\x16.qnetem.v1.ClockConfig\x12\x17\n\x0fis_reproducible\x18\x07 \x01(\x08\x12+\n\tprocesses\x18\x08 \x03(\x0b\x32\x18.qnetem.v1.ProcessStatus\x12\x17\n\x0fhealthy_after_s\x18\t \x01(\x01\x12\x11\n\tstate_dir\x18\n \x01(\t\x12\x15\n\rtopology_path\x18\x0b \x01(\t\x12\x0f\n\x07is_held\x18\x0c \x01(\x08\x12#\n\x05links\x18\r \x03(\x0b\x32\x14.qnetem.v1.LinkPlace\"c\n\tLinkPlace\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x11\n\tendpoints\x18\x02 \x03(\t\x12\x17\n\x0fquantum_channel\x18\x03 \x01(\t\x12\x19\n\x11\x63lassical_channel\x18\x04 \x01(\t\"#\n\x0eInspectRequest\x12\x11\n\thas_usage\x18\x01 \x01(\x08\"\x90\x01\n\x0fInspectResponse\x12.\n\x07testbed\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.GetTestbedResponse\x12$\n\x05nodes\x18\x02 \x03(\x0b\x32\x15.qnetem.v1.NodeReport\x12\'\n\x06usages\x18\x03 \x03(\x0b\x32\x17.qnetem.v1.ProcessUsage\"r\n\x0cProcessUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12\r\n\x05\x63pu_s\x18\x03 \x01(\x01\x12\x0c\n\x04\x61t_s\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cthread_count\x18\x06 \x01(\r\"U\n\nNodeReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0b\x32\x1a.qnetem.v1.GetNodeResponse\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"E\n\nActRequest\x12(\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x18.qnetem.v1.ProcessAction\x12\r\n\x05names\x18\x02 \x03(\t\":\n\x0b\x41\x63tResponse\x12+\n\tprocesses\x18\x01 \x03(\x0b\x32\x18.qnetem.v1.ProcessStatus\"\xb1\x01\n\x1fSupervisorServiceSetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12(\n\x07quantum\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12/\n\tclassical\x18\x03 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\x0e\n\x06ramp_s\x18\x04 \x01(\x01\x12\x12\n\nduration_s\x18\x05 \x01(\x01\"G\n SupervisorServiceSetLinkResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"v\n!SupervisorServiceResetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x16\n\x0equantum_fields\x18\x02 \x03(\t\x12\x18\n\x10\x63lassical_fields\x18\x03 \x03(\t\x12\x0e\n\x06is_all\x18\x04 \x01(\x08\"I\n\"SupervisorServiceResetLinkResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"2\n\x1fSupervisorServiceGetLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"G\n SupervisorServiceGetLinkResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"\x9b\x03\n\nLinkReport\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12,\n\x07quantum\x18\x02 \x01(\x0b\x32\x1b.qnetem.v1.QuantumLinkState\x12\x30\n\tclassical\x18\x03 \x01(\x0b\x32\x1d.qnetem.v1.ClassicalPathState\x12\x30\n\x0f\x64\x65sired_quantum\x18\x04 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12\x37\n\x11\x64\x65sired_classical\x18\x05 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12$\n\x06\x66\x61ults\x18\x06 \x03(\x0b\x32\x14.qnetem.v1.LinkFault\x12\x30\n\x0equantum_layers\x18\x07 \x03(\x0b\x32\x18.qnetem.v1.SettingsLayer\x12\x33\n\x10\x63lassical_layers\x18\x08 \x03(\x0b\x32\x19.qnetem.v1.ClassicalLayer\x12$\n\x03now\x18\t \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\"\xa0\x01\n\tLinkFault\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12(\n\x07quantum\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12/\n\tclassical\x18\x04 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\x15\n\radded_loss_db\x18\x05 \x01(\x01\"7\n\x10HoldFaultRequest\x12#\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x14.qnetem.v1.LinkFault\"J\n\x11HoldFaultResponse\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12#\n\x04link\x18\x02 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"$\n\x10HealFaultRequest\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\"8\n\x11HealFaultResponse\x12#\n\x04link\x18\x01 \x01(\x0b\x32\x15.qnetem.v1.LinkReport\"\r\n\x0b\x44ownRequest\"\x0e\n\x0c\x44ownResponse\"\r\n\x0bHoldRequest\"\x1f\n\x0cHoldResponse\x12\x0f\n\x07is_held\x18\x01 \x01(\x08\"\x14\n\x12WatchEventsRequest\"y\n\x13WatchEventsResponse\x12\x30\n\x07testbed\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.GetTestbedResponseH\x00\x12(\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.TestbedEventH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x0cTestbedEvent\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12#\n\x02\x61t\x18\x02 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x0c\n\x04wall\x18\x03 \x01(\t\x12)\n\x07process\x18\x04 \x01(\x0b\x32\x18.qnetem.v1.ProcessStatus\x12\x0f\n\x07link_id\x18\x05 \x01(\t*\xee\x01\n\x0cProcessState\x12\x1d\n\x19PROCESS_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROCESS_STATE_STARTING\x10\x01\x12\x19\n\x15PROCESS_STATE_HEALTHY\x10\x02\x12\x1b\n\x17PROCESS_STATE_UNHEALTHY\x10\x03\x12\x18\n\x14PROCESS_STATE_PAUSED\x10\x04\x12\x1c\n\x18PROCESS_STATE_RESTARTING\x10\x05\x12\x19\n\x15PROCESS_STATE_STOPPED\x10\x06\x12\x18\n\x14PROCESS_STATE_FAILED\x10\x07*\xcc\x01\n\rProcessAction\x12\x1e\n\x1aPROCESS_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14PROCESS_ACTION_START\x10\x01\x12\x17\n\x13PROCESS_ACTION_STOP\x10\x02\x12\x17\n\x13PROCESS_ACTION_KILL\x10\x03\x12\x1a\n\x16PROCESS_ACTION_RESTART\x10\x04\x12\x18\n\x14PROCESS_ACTION_PAUSE\x10\x05\x12\x19\n\x15PROCESS_ACTION_RESUME\x10\x06\x32\xde\x06\n\x11SupervisorService\x12I\n\nGetTestbed\x12\x1c.qnetem.v1.GetTestbedRequest\x1a\x1d.qnetem.v1.GetTestbedResponse\x12@\n\x07Inspect\x12\x19.qnetem.v1.InspectRequest\x1a\x1a.qnetem.v1.InspectResponse\x12\x34\n\x03\x41\x63t\x12\x15.qnetem.v1.ActRequest\x1a\x16.qnetem.v1.ActResponse\x12\x62\n\x07SetLink\x12*.qnetem.v1.SupervisorServiceSetLinkRequest\x1a+.qnetem.v1.SupervisorServiceSetLinkResponse\x12h\n\tResetLink\x12,.qnetem.v1.SupervisorServiceResetLinkRequest\x1a-.qnetem.v1.SupervisorServiceResetLinkResponse\x12\x62\n\x07GetLink\x12*.qnetem.v1.SupervisorServiceGetLinkRequest\x1a+.qnetem.v1.SupervisorServiceGetLinkResponse\x12H\n\tHoldFault\x12\x1b.qnetem.v1.HoldFaultRequest\x1a\x1c.qnetem.v1.HoldFaultResponse0\x01\x12\x46\n\tHealFault\x12\x1b.qnetem.v1.HealFaultRequest\x1a\x1c.qnetem.v1.HealFaultResponse\x12\x37\n\x04\x44own\x12\x16.qnetem.v1.DownRequest\x1a\x17.qnetem.v1.DownResponse\x12\x39\n\x04Hold\x12\x16.qnetem.v1.HoldRequest\x1a\x17.qnetem.v1.HoldResponse0\x01\x12N\n\x0bWatchEvents\x12\x1d.qnetem.v1.WatchEventsRequest\x1a\x1e.qnetem.v1.WatchEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.supervisor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROCESSSTATE']._serialized_start=2960
-  _globals['_PROCESSSTATE']._serialized_end=3198
-  _globals['_PROCESSACTION']._serialized_start=3201
-  _globals['_PROCESSACTION']._serialized_end=3405
+  _globals['_PROCESSSTATE']._serialized_start=3137
+  _globals['_PROCESSSTATE']._serialized_end=3375
+  _globals['_PROCESSACTION']._serialized_start=3378
+  _globals['_PROCESSACTION']._serialized_end=3582
   _globals['_PROCESSSTATUS']._serialized_start=185
   _globals['_PROCESSSTATUS']._serialized_end=401
   _globals['_GETTESTBEDREQUEST']._serialized_start=403
@@ -61,43 +61,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTRESPONSE']._serialized_start=1330
   _globals['_ACTRESPONSE']._serialized_end=1388
   _globals['_SUPERVISORSERVICESETLINKREQUEST']._serialized_start=1391
-  _globals['_SUPERVISORSERVICESETLINKREQUEST']._serialized_end=1532
-  _globals['_SUPERVISORSERVICESETLINKRESPONSE']._serialized_start=1534
-  _globals['_SUPERVISORSERVICESETLINKRESPONSE']._serialized_end=1605
-  _globals['_SUPERVISORSERVICERESETLINKREQUEST']._serialized_start=1607
-  _globals['_SUPERVISORSERVICERESETLINKREQUEST']._serialized_end=1725
-  _globals['_SUPERVISORSERVICERESETLINKRESPONSE']._serialized_start=1727
-  _globals['_SUPERVISORSERVICERESETLINKRESPONSE']._serialized_end=1800
-  _globals['_SUPERVISORSERVICEGETLINKREQUEST']._serialized_start=1802
-  _globals['_SUPERVISORSERVICEGETLINKREQUEST']._serialized_end=1852
-  _globals['_SUPERVISORSERVICEGETLINKRESPONSE']._serialized_start=1854
-  _globals['_SUPERVISORSERVICEGETLINKRESPONSE']._serialized_end=1925
-  _globals['_LINKREPORT']._serialized_start=1928
-  _globals['_LINKREPORT']._serialized_end=2198
-  _globals['_LINKFAULT']._serialized_start=2201
-  _globals['_LINKFAULT']._serialized_end=2361
-  _globals['_HOLDFAULTREQUEST']._serialized_start=2363
-  _globals['_HOLDFAULTREQUEST']._serialized_end=2418
-  _globals['_HOLDFAULTRESPONSE']._serialized_start=2420
-  _globals['_HOLDFAULTRESPONSE']._serialized_end=2494
-  _globals['_HEALFAULTREQUEST']._serialized_start=2496
-  _globals['_HEALFAULTREQUEST']._serialized_end=2532
-  _globals['_HEALFAULTRESPONSE']._serialized_start=2534
-  _globals['_HEALFAULTRESPONSE']._serialized_end=2590
-  _globals['_DOWNREQUEST']._serialized_start=2592
-  _globals['_DOWNREQUEST']._serialized_end=2605
-  _globals['_DOWNRESPONSE']._serialized_start=2607
-  _globals['_DOWNRESPONSE']._serialized_end=2621
-  _globals['_HOLDREQUEST']._serialized_start=2623
-  _globals['_HOLDREQUEST']._serialized_end=2636
-  _globals['_HOLDRESPONSE']._serialized_start=2638
-  _globals['_HOLDRESPONSE']._serialized_end=2669
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=2671
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=2691
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=2693
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2814
-  _globals['_TESTBEDEVENT']._serialized_start=2817
-  _globals['_TESTBEDEVENT']._serialized_end=2957
-  _globals['_SUPERVISORSERVICE']._serialized_start=3408
-  _globals['_SUPERVISORSERVICE']._serialized_end=4270
+  _globals['_SUPERVISORSERVICESETLINKREQUEST']._serialized_end=1568
+  _globals['_SUPERVISORSERVICESETLINKRESPONSE']._serialized_start=1570
+  _globals['_SUPERVISORSERVICESETLINKRESPONSE']._serialized_end=1641
+  _globals['_SUPERVISORSERVICERESETLINKREQUEST']._serialized_start=1643
+  _globals['_SUPERVISORSERVICERESETLINKREQUEST']._serialized_end=1761
+  _globals['_SUPERVISORSERVICERESETLINKRESPONSE']._serialized_start=1763
+  _globals['_SUPERVISORSERVICERESETLINKRESPONSE']._serialized_end=1836
+  _globals['_SUPERVISORSERVICEGETLINKREQUEST']._serialized_start=1838
+  _globals['_SUPERVISORSERVICEGETLINKREQUEST']._serialized_end=1888
+  _globals['_SUPERVISORSERVICEGETLINKRESPONSE']._serialized_start=1890
+  _globals['_SUPERVISORSERVICEGETLINKRESPONSE']._serialized_end=1961
+  _globals['_LINKREPORT']._serialized_start=1964
+  _globals['_LINKREPORT']._serialized_end=2375
+  _globals['_LINKFAULT']._serialized_start=2378
+  _globals['_LINKFAULT']._serialized_end=2538
+  _globals['_HOLDFAULTREQUEST']._serialized_start=2540
+  _globals['_HOLDFAULTREQUEST']._serialized_end=2595
+  _globals['_HOLDFAULTRESPONSE']._serialized_start=2597
+  _globals['_HOLDFAULTRESPONSE']._serialized_end=2671
+  _globals['_HEALFAULTREQUEST']._serialized_start=2673
+  _globals['_HEALFAULTREQUEST']._serialized_end=2709
+  _globals['_HEALFAULTRESPONSE']._serialized_start=2711
+  _globals['_HEALFAULTRESPONSE']._serialized_end=2767
+  _globals['_DOWNREQUEST']._serialized_start=2769
+  _globals['_DOWNREQUEST']._serialized_end=2782
+  _globals['_DOWNRESPONSE']._serialized_start=2784
+  _globals['_DOWNRESPONSE']._serialized_end=2798
+  _globals['_HOLDREQUEST']._serialized_start=2800
+  _globals['_HOLDREQUEST']._serialized_end=2813
+  _globals['_HOLDRESPONSE']._serialized_start=2815
+  _globals['_HOLDRESPONSE']._serialized_end=2846
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=2848
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=2868
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=2870
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2991
+  _globals['_TESTBEDEVENT']._serialized_start=2994
+  _globals['_TESTBEDEVENT']._serialized_end=3134
+  _globals['_SUPERVISORSERVICE']._serialized_start=3585
+  _globals['_SUPERVISORSERVICE']._serialized_end=4447
 # @@protoc_insertion_point(module_scope)

@@ -406,7 +406,14 @@ class SupervisorServiceSetLinkRequest(_message.Message):
     LINK_ID_FIELD_NUMBER: _builtins.int
     QUANTUM_FIELD_NUMBER: _builtins.int
     CLASSICAL_FIELD_NUMBER: _builtins.int
+    RAMP_S_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
+    ramp_s: _builtins.float
+    """Emulated seconds, as in SettingsLayer. With either, the settings are a layer that comes and goes; without, they hold
+    until reset, and take the place of what layers say of the same fields.
+    """
+    duration_s: _builtins.float
     @_builtins.property
     def quantum(self) -> _parameters_pb2.LinkSettings: ...
     @_builtins.property
@@ -417,10 +424,12 @@ class SupervisorServiceSetLinkRequest(_message.Message):
         link_id: _builtins.str = ...,
         quantum: _parameters_pb2.LinkSettings | None = ...,
         classical: _parameters_pb2.ClassicalSettings | None = ...,
+        ramp_s: _builtins.float = ...,
+        duration_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "quantum", b"quantum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "link_id", b"link_id", "quantum", b"quantum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "duration_s", b"duration_s", "link_id", b"link_id", "quantum", b"quantum", "ramp_s", b"ramp_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -548,6 +557,9 @@ class LinkReport(_message.Message):
     DESIRED_QUANTUM_FIELD_NUMBER: _builtins.int
     DESIRED_CLASSICAL_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
+    QUANTUM_LAYERS_FIELD_NUMBER: _builtins.int
+    CLASSICAL_LAYERS_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     @_builtins.property
     def quantum(self) -> _quantum_channel_pb2.QuantumLinkState: ...
@@ -561,6 +573,16 @@ class LinkReport(_message.Message):
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkFault]:
         """In force, the oldest first."""
 
+    @_builtins.property
+    def quantum_layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.SettingsLayer]:
+        """What was asked for with a ramp or a duration and has not gone yet, the oldest first."""
+
+    @_builtins.property
+    def classical_layers(self) -> _containers.RepeatedCompositeFieldContainer[_parameters_pb2.ClassicalLayer]: ...
+    @_builtins.property
+    def now(self) -> _parameters_pb2.EmulatedTime:
+        """Emulated time of the report."""
+
     def __init__(
         self,
         *,
@@ -570,10 +592,13 @@ class LinkReport(_message.Message):
         desired_quantum: _parameters_pb2.LinkSettings | None = ...,
         desired_classical: _parameters_pb2.ClassicalSettings | None = ...,
         faults: _abc.Iterable[Global___LinkFault] | None = ...,
+        quantum_layers: _abc.Iterable[_parameters_pb2.SettingsLayer] | None = ...,
+        classical_layers: _abc.Iterable[_parameters_pb2.ClassicalLayer] | None = ...,
+        now: _parameters_pb2.EmulatedTime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "quantum", b"quantum"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "now", b"now", "quantum", b"quantum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "faults", b"faults", "link_id", b"link_id", "quantum", b"quantum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "classical_layers", b"classical_layers", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "faults", b"faults", "link_id", b"link_id", "now", b"now", "quantum", b"quantum", "quantum_layers", b"quantum_layers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
