@@ -15,6 +15,7 @@ from node.devices.transmitter import Transmitter
 from node.link_state import LinkRecord, LinkState
 from node.qkd.emission import Emission
 from node.qkd.errors import LinkTroubleError, SessionRefusedError
+from node.qkd.protocols import protocol_of
 from node.qkd.session_receiver import ReceiverSession
 from node.qkd.session_transmitter import TransmitterSession
 from node.qkd.wire import Wire
@@ -49,7 +50,12 @@ class TransmitterLink:
     """Runs sessions, one after the other, for as long as the node lives."""
 
     def __init__(self, config: process_pb2.NodeLinkConfig, node: NodeContext, record: LinkRecord) -> None:
-        """Take the transmitting end of the link."""
+        """Take the transmitting end of the link.
+
+        Raises:
+            BadInputError: The protocol is not known, or the link's source does not fit it.
+        """
+        protocol_of(config)
         self._config = config
         self._node = node
         self._record = record
@@ -167,7 +173,12 @@ class ReceiverLink:
     """Answers the transmitter's sessions, one at a time: a newer one ends the older."""
 
     def __init__(self, config: process_pb2.NodeLinkConfig, node: NodeContext, record: LinkRecord) -> None:
-        """Take the receiving end of the link."""
+        """Take the receiving end of the link.
+
+        Raises:
+            BadInputError: As at the transmitting end.
+        """
+        protocol_of(config)
         self.config = config
         self._node = node
         self._record = record

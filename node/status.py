@@ -4,6 +4,7 @@ from typing import Final
 
 from node.keys.records import Pool
 from node.link_state import LinkRecord
+from node.qkd.protocols import protocol_of
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.v1 import link_session_pb2, node_pb2, process_pb2
 
@@ -23,6 +24,8 @@ _TELEMETRY: Final = (
     "is_idle",
     "discarded_trains_count",
     "time_to_service_s",
+    "protocol",
+    "is_insecure",
 )
 
 
@@ -49,6 +52,8 @@ def link_status(config: process_pb2.NodeLinkConfig, record: LinkRecord) -> node_
         lag_s=record.lag_s,
         is_idle=record.is_idle,
         discarded_trains_count=record.discarded_trains_count,
+        protocol=config.protocol.protocol,
+        is_insecure=not protocol_of(config).is_secure,
     )
 
 

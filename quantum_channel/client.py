@@ -14,9 +14,17 @@ from qnetem.runtime import identity, rpc
 from qnetem.runtime.clock import to_time
 from qnetem.runtime.errors import DeadlineError, UnavailableError
 from qnetem.v1 import parameters_pb2, quantum_channel_pb2, quantum_channel_pb2_grpc
-from quantum_channel.wire import Clicks, clicks_from_message
+from quantum_channel.wire import Clicks, PartnerClicks, clicks_from_message, partner_clicks_from_message
 
-__all__ = ["Clicks", "QuantumChannelClient", "QuantumLinkClient", "ReceiveStream", "TrainDone", "TransmitStream"]
+__all__ = [
+    "Clicks",
+    "PartnerClicks",
+    "QuantumChannelClient",
+    "QuantumLinkClient",
+    "ReceiveStream",
+    "TrainDone",
+    "TransmitStream",
+]
 
 _TIMEOUT_S: Final = 5.0
 _ENDED: Final = "the quantum channel ended the stream"
@@ -89,13 +97,28 @@ class TransmitStream:
         return rpc.translate(grpc.aio.AioRpcError(code, nothing, trailing, details))
 
     async def done(self) -> AsyncIterator[TrainDone]:
-        """Iterate over the trains that the channel is done with, in order.
+        """Iterate over the trains that the channel is done with, in order, and pass over all else.
+
+        Raises:
+            QnetemError: As `events`.
+        """
+        async for event in self.events():
+            if isinstance(event, TrainDone):
+                yield event
+
+    async def events(self) -> AsyncIterator[TrainDone | PartnerClicks]:
+        """Iterate over the trains that the channel is done with, and over the transmitter's own clicks.
+
+        Those are there with a source of pairs: stretch after stretch of a train, before the train is done.
 
         Raises:
             QnetemError: The stream is over: ReplacedError when a newer one took its place, BadTrainError for a train
                 that cannot be, UnavailableError when the channel is gone.
         """
         async for response in self._responses:
+            if response.WhichOneof("event") == "partner_clicks":
+                yield partner_clicks_from_message(response.partner_clicks)
+                continue
             done = response.done
             yield TrainDone(done.train_id, done.is_delivered, done.lag_ps)
         raise UnavailableError(_ENDED)

@@ -13,10 +13,13 @@ from quantum_channel.sampler import Sample
 
 __all__ = [
     "Clicks",
+    "PartnerClicks",
     "clicks_from_message",
     "clicks_message",
     "parameters_from_message",
     "parameters_message",
+    "partner_clicks_from_message",
+    "partner_clicks_message",
     "settings_from_message",
     "settings_message",
 ]
@@ -49,6 +52,18 @@ class Clicks:
     arrivals_ps: npt.NDArray[np.int32]
     is_last: bool
     lag_ps: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerClicks:
+    """What a transmitter of pairs is told of a stretch: see quantum_channel.proto's PartnerClicks; arrays as Clicks."""
+
+    train_id: int
+    first_block: int
+    block_counts: npt.NDArray[np.uint32]
+    offsets: npt.NDArray[np.int32]
+    detectors: npt.NDArray[np.uint8]
+    is_last: bool
 
 
 def parameters_from_message(message: parameters_pb2.LinkParameters) -> Parameters:
@@ -128,4 +143,42 @@ def clicks_from_message(message: quantum_channel_pb2.Clicks) -> Clicks:
         raise BadInputError("clicks: block_counts, offsets, detectors and arrivals_ps do not fit together")
     if count and not (clicks.detectors.min() >= 1 and clicks.detectors.max() <= 3):
         raise BadInputError("clicks: detectors are not all in 1 .. 3")
+    return clicks
+
+
+def partner_clicks_message(clicks: PartnerClicks) -> quantum_channel_pb2.TransmitResponse:
+    """Return the message that tells a transmitter of a stretch."""
+    return quantum_channel_pb2.TransmitResponse(
+        partner_clicks=quantum_channel_pb2.PartnerClicks(
+            train_id=clicks.train_id,
+            first_block=clicks.first_block,
+            block_counts=clicks.block_counts.astype("<u4", copy=False).tobytes(),
+            offsets=clicks.offsets.astype("<i4", copy=False).tobytes(),
+            detectors=clicks.detectors.tobytes(),
+            is_last=clicks.is_last,
+        )
+    )
+
+
+def partner_clicks_from_message(message: quantum_channel_pb2.PartnerClicks) -> PartnerClicks:
+    """Return the transmitter's own clicks of a stretch; the arrays are read-only views.
+
+    Raises:
+        BadInputError: The arrays do not fit together.
+    """
+    _whole("block_counts of the partner", message.block_counts, 4)
+    _whole("offsets of the partner", message.offsets, 4)
+    clicks = PartnerClicks(
+        message.train_id,
+        message.first_block,
+        np.frombuffer(message.block_counts, "<u4").astype(np.uint32, copy=False),
+        np.frombuffer(message.offsets, "<i4").astype(np.int32, copy=False),
+        np.frombuffer(message.detectors, np.uint8),
+        message.is_last,
+    )
+    count = int(clicks.block_counts.sum(dtype=np.uint64))
+    if not count == len(clicks.offsets) == len(clicks.detectors):
+        raise BadInputError("clicks of the partner: block_counts, offsets and detectors do not fit together")
+    if count and not (clicks.detectors.min() >= 1 and clicks.detectors.max() <= 3):
+        raise BadInputError("clicks of the partner: detectors are not all in 1 .. 3")
     return clicks

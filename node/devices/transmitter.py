@@ -12,14 +12,18 @@ U8 = npt.NDArray[np.uint8]
 
 
 class Transmitter:
-    """A weak coherent source with choices of basis, intensity and bit."""
+    """A source with choices of basis, intensity and bit.
+
+    With a source of pairs there is one intensity, and the bit is what a click of both detectors of its own is given.
+    """
 
     def __init__(self, config: process_pb2.NodeLinkConfig) -> None:
         """Use the device secret and the planned settings of the source."""
         self._secret = config.device_secret
         self._p_z = config.planned.transmitter_p_z
-        self.intensities = tuple(config.planned.intensities)
-        self.intensity_probs = tuple(config.planned.intensity_probs)
+        has_pairs = config.planned.pair_brightness > 0
+        self.intensities = (0.0,) if has_pairs else tuple(config.planned.intensities)
+        self.intensity_probs = (1.0,) if has_pairs else tuple(config.planned.intensity_probs)
         self.clock_hz = config.planned.clock_hz
 
     def choices(self, indices: npt.NDArray[np.uint64]) -> tuple[U8, U8, U8]:

@@ -1,26 +1,13 @@
 """node.planning.single_photon: finite keys of BB84 with true single photons. Pure."""
 
-from math import floor, log, log2, sqrt
+from math import floor, log2
 
 from node.qkd.estimation import binary_entropy
-from node.ranges import refuse_not_positive, refuse_unless_prob
+from node.qkd.sampling import sampling_deviation
+from node.ranges import refuse_unless_prob
 from qnetem.runtime.errors import BadInputError
 
 __all__ = ["sampling_deviation", "single_photon_key_bits"]
-
-
-def sampling_deviation(key_count: float, test_count: float, eps_sec: float) -> float:
-    """Return by how much the error rate of the key bits may exceed that of the test bits.
-
-    Raises:
-        BadInputError: A count is not above 0, or the epsilon not in (0, 1).
-
-    Source: Tomamichel et al. 2012, mu = sqrt((n+k)/(n k) (k+1)/k ln(4/eps_sec)).
-    """
-    refuse_not_positive(key_count=key_count, test_count=test_count)
-    _refuse_epsilons(eps_sec, eps_sec)
-    n, k = key_count, test_count
-    return sqrt((n + k) / (n * k) * (k + 1) / k * log(4 / eps_sec))
 
 
 def single_photon_key_bits(

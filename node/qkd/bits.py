@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from qnetem.runtime.errors import BadInputError
 
-__all__ = ["Bits", "checked", "pack", "parity", "unpack"]
+__all__ = ["Bits", "checked", "pack", "pack_levels", "parity", "unpack", "unpack_levels"]
 
 Bits = npt.NDArray[np.uint8]
 """Zeros and ones, shape (n,), uint8."""
@@ -44,6 +44,30 @@ def unpack(data: bytes, bit_count: int, what: str = "bits") -> Bits:
     if bit_count % 8 and data[-1] >> bit_count % 8:
         raise BadInputError(f"{what}: padding after bit {bit_count} is not zero")
     return np.unpackbits(np.frombuffer(data, dtype=np.uint8), count=bit_count, bitorder="little")
+
+
+def pack_levels(levels: npt.NDArray[np.uint8], level_count: int) -> bytes:
+    """Return numbers below `level_count` as bits: as few to each as hold any of them, the least significant first.
+
+    Two levels take a bit each, three or four two, one takes none.
+    """
+    width = (level_count - 1).bit_length()
+    bits = levels.astype(np.uint8)[:, None] >> np.arange(width, dtype=np.uint8) & np.uint8(1)
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def unpack_levels(data: bytes, count: int, level_count: int, what: str = "levels") -> npt.NDArray[np.uint8]:
+    """Return the `count` numbers below `level_count` that `data` holds, shape (count,), uint8.
+
+    Raises:
+        BadInputError: `data` is longer or shorter than they need, or holds a number that is too large.
+    """
+    width = (level_count - 1).bit_length()
+    bits = unpack(data, count * width, what).reshape(count, width)
+    levels: npt.NDArray[np.uint8] = (bits << np.arange(width, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
+    if len(levels) and int(levels.max()) >= level_count:
+        raise BadInputError(f"{what}: {int(levels.max())} is not below {level_count}")
+    return levels
 
 
 def parity(bits: npt.NDArray[np.uint8], axis: int = -1) -> npt.NDArray[np.uint8]:

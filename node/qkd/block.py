@@ -14,6 +14,7 @@ from node.keys.records import BlockRole
 from node.link_state import LinkRecord
 from node.qkd import bits as packed
 from node.qkd.errors import LinkTroubleError, SessionRefusedError
+from node.qkd.protocols import Protocol
 from node.qkd.sifting import RawBlock
 from node.qkd.wire import Wire
 from qnetem.runtime import crashpoint
@@ -59,9 +60,10 @@ class BlockJob:
     """One key block on its way, at one end.
 
     Attributes:
-        block_id: "<link id>/<transmitter incarnation>.<session counter>.<number>".
+        block_id: As BlockStart says.
         raw: The sifted block.
         config: The link.
+        protocol: What it speaks.
         node: What the node's links share.
         record: The link's figures.
         wire: The session.
@@ -70,6 +72,7 @@ class BlockJob:
     block_id: str
     raw: RawBlock
     config: process_pb2.NodeLinkConfig
+    protocol: Protocol
     node: NodeContext
     record: LinkRecord
     wire: Wire[Any, Any]
@@ -115,15 +118,37 @@ class BlockJob:
             raise SessionRefusedError(f"block {self.block_id}: {kind} instead of {event}")
         return getattr(message, kind)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the block enters the key store: one that is not secure only where the topology wants it."""
+        return self.protocol.is_secure or self.config.protocol.gives_insecure_keys
+
     async def hold(self, secret: npt.NDArray[np.uint8], role: BlockRole) -> None:
-        """Hold the secret durably PREPARED.
+        """Hold the secret durably PREPARED; a block that is not kept is forgotten here.
 
         Raises:
             StorageError: It cannot be held, and is not.
         """
+        if not self.is_kept:
+            return
         await self.node.store.prepare(
             self.block_id, self.config.link_id, self.config.peer_node, packed.pack(secret), len(secret), role
         )
+
+    async def commit(self) -> None:
+        """Make the block AVAILABLE."""
+        if self.is_kept:
+            await self.node.store.commit(self.block_id)
+
+    async def abort(self) -> None:
+        """Give the block up for ever."""
+        if self.is_kept:
+            await self.node.store.abort(self.block_id)
+
+    async def confirm(self) -> None:
+        """Note that the peer holds the block AVAILABLE."""
+        if self.is_kept:
+            await self.node.store.confirm(self.block_id)
 
     def dropped(self, reason: str, qber_prob: float) -> None:
         """Count and record that the block makes no key."""
@@ -134,8 +159,9 @@ class BlockJob:
 
     def made(self, secret_bits: int, qber_prob: float) -> None:
         """Count and record that the block makes key."""
-        protocol = self.config.protocol
-        epsilon = protocol.eps_sec + protocol.eps_cor
+        agreed = self.config.protocol
+        # where nothing is proven, nothing bounds what Eve knows
+        epsilon = agreed.eps_sec + agreed.eps_cor if self.protocol.is_secure else 1.0
         self.record.count_block(len(self.raw.z_bits), secret_bits, epsilon, qber_prob)
         self.node.process.journal.write(
             "key.block.made",
@@ -144,4 +170,5 @@ class BlockJob:
             sifted_bits=len(self.raw.z_bits),
             secret_bits=secret_bits,
             qber_prob=round(qber_prob, 6),
+            is_secure=self.protocol.is_secure,
         )

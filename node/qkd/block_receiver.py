@@ -48,10 +48,10 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
     decision: link_session_pb2.BlockDecision = await job.expect("block_decision")
     if not decision.is_commit or reason:
         if not reason:
-            await job.node.store.abort(block_id)
+            await job.abort()
         job.dropped(shortened(decision.reason) or reason, qber_prob)
         return
-    await job.node.store.commit(block_id)
+    await job.commit()
     crashpoint.reach(COMMITTED_RECEIVER)
     job.made(seed.secret_bits, qber_prob)
     await wire.send(block_committed=link_session_pb2.BlockCommitted(block_id=block_id))

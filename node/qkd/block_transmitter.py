@@ -10,7 +10,8 @@ from node.qkd import bits as packed
 from node.qkd.amplification import toeplitz_hash
 from node.qkd.block import COMMITTED_TRANSMITTER, PREPARED_TRANSMITTER, BlockJob, shortened
 from node.qkd.errors import SessionRefusedError
-from node.qkd.estimation import KeyEstimate, one_decoy_key_estimate
+from node.qkd.estimation import KeyEstimate
+from node.qkd.protocols import BlockCounts
 from node.qkd.reconciliation import CascadeTransmitter, ParityQueries
 from node.qkd.verification import HASH_BITS, polynomial_hash
 from qnetem.runtime import crashpoint
@@ -81,19 +82,19 @@ async def transmit_block(job: BlockJob, qber_estimate_prob: float) -> int:
     )
     prepared: link_session_pb2.BlockPrepared = await job.expect("block_prepared")
     if not prepared.is_prepared:
-        await job.node.store.abort(block_id)
+        await job.abort()
         reason = shortened(prepared.reason)
         await wire.send(
             block_decision=link_session_pb2.BlockDecision(block_id=block_id, is_commit=False, reason=reason)
         )
         job.dropped(reason, qber_prob)
         return 0
-    await job.node.store.commit(block_id)
+    await job.commit()
     crashpoint.reach(COMMITTED_TRANSMITTER)
     job.made(estimate.secret_bits, qber_prob)
     await wire.send(block_decision=link_session_pb2.BlockDecision(block_id=block_id, is_commit=True))
     await job.expect("block_committed")
-    await job.node.store.confirm(block_id)
+    await job.confirm()
     return estimate.secret_bits
 
 
@@ -118,16 +119,16 @@ async def _answer_parities(job: BlockJob, cascade: CascadeTransmitter) -> link_s
 
 
 def _estimate(job: BlockJob, corrected: link_session_pb2.BlockCorrected, leaked_bits: int) -> KeyEstimate:
-    planned, protocol = job.config.planned, job.config.protocol
-    return one_decoy_key_estimate(
-        z_counts=job.raw.z_counts,
-        z_error_counts=np.array(corrected.error_counts, dtype=np.int64),
-        x_counts=job.raw.x_counts,
-        x_error_counts=np.array(corrected.x_error_counts, dtype=np.int64),
+    planned, agreed, raw = job.config.planned, job.config.protocol, job.raw
+    z_errors, x_errors = (
+        np.array(counts, dtype=np.int64) for counts in (corrected.error_counts, corrected.x_error_counts)
+    )
+    return job.protocol.key_estimate(
+        BlockCounts(raw.z_counts, z_errors, raw.x_counts, x_errors),
         intensities=tuple(planned.intensities),
         intensity_probs=tuple(planned.intensity_probs),
-        eps_sec=protocol.eps_sec,
-        eps_cor=protocol.eps_cor,
+        eps_sec=agreed.eps_sec,
+        eps_cor=agreed.eps_cor,
         leaked_bits=leaked_bits,
     )
 

@@ -11,7 +11,7 @@ from node.qkd.session_transmitter import Train, TransmitterSession
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import QnetemError, StorageError, first_known
 from qnetem.v1 import link_session_pb2
-from quantum_channel.client import TransmitStream
+from quantum_channel.client import PartnerClicks, TransmitStream
 
 __all__ = ["Emission"]
 
@@ -70,9 +70,13 @@ class Emission:
             self._session.node.process.log.warning("session.blocks.abandoned", link_id=self._session.config.link_id)
 
     async def _watch_channel(self) -> None:
-        async for done in self._stream.done():
-            self._session.record.lag_s = done.lag_ps / PS_PER_S
-            if not done.is_delivered:
+        async for event in self._stream.events():
+            if isinstance(event, PartnerClicks):
+                if self._session.partners is not None:
+                    self._session.partners.take(event)
+                continue
+            self._session.record.lag_s = event.lag_ps / PS_PER_S
+            if not event.is_delivered:
                 raise LinkTroubleError("receiver-not-listening")
         raise LinkTroubleError("quantum-channel-lost")
 

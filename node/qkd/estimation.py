@@ -14,7 +14,15 @@ import numpy.typing as npt
 
 from qnetem.runtime.errors import BadInputError
 
-__all__ = ["KeyEstimate", "binary_entropy", "hoeffding_deviation", "one_decoy_key_estimate", "phase_error_bound"]
+__all__ = [
+    "Counts",
+    "KeyEstimate",
+    "OneDecoyBounds",
+    "binary_entropy",
+    "hoeffding_deviation",
+    "one_decoy_key_estimate",
+    "phase_error_bound",
+]
 
 _EPSILON_TERMS: Final = 19
 
@@ -78,7 +86,7 @@ def one_decoy_key_estimate(
     """
     counts = _checked_counts(z_counts, z_error_counts, "Z") + _checked_counts(x_counts, x_error_counts, "X")
     _check_parameters(intensities, intensity_probs, eps_sec, eps_cor, leaked_bits)
-    bounds = _Bounds(tuple(intensities), tuple(intensity_probs), eps_sec / _EPSILON_TERMS)
+    bounds = OneDecoyBounds(tuple(intensities), tuple(intensity_probs), eps_sec / _EPSILON_TERMS)
     n_z, m_z, n_x, m_x = counts
     vacuum = bounds.vacuum_lower(n_z)
     # no counts of a real source reach these limits; those of a lying peer might
@@ -105,8 +113,11 @@ _Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class _Bounds:
-    """The decoy bounds; counts come per intensity. Index 0 is the signal, 1 the decoy."""
+class OneDecoyBounds:
+    """The decoy bounds; counts come per intensity. Index 0 is the signal, 1 the decoy.
+
+    `eps`: of each deviation; 1 takes the counts for exact, as those of infinitely many pulses are.
+    """
 
     intensities: tuple[float, ...]
     probs: tuple[float, ...]

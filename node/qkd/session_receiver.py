@@ -13,6 +13,7 @@ from node.qkd import bits as packed
 from node.qkd.block import BlockJob, shortened
 from node.qkd.block_receiver import receive_block
 from node.qkd.errors import LinkTroubleError, PeerSilentError, SessionRefusedError
+from node.qkd.protocols import level_count, protocol_of
 from node.qkd.settlement import Holding
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_receiver
 from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
@@ -60,7 +61,9 @@ class ReceiverSession:
         self._device = device
         self._wire = wire
         self._hello = hello
-        self._assembler = BlockAssembler(config.protocol.block_ramp_bits, len(config.planned.intensities))
+        self._protocol = protocol_of(config)
+        self._level_count = level_count(config)
+        self._assembler = BlockAssembler(config.protocol.block_ramp_bits, self._level_count)
         self._raw: dict[int, RawBlock] = {}
         self._jobs: dict[str, BlockJob] = {}
         self._tasks = asyncio.TaskGroup()
@@ -240,7 +243,7 @@ class ReceiverSession:
             found.bases,
             found.bits,
             matches,
-            packed.unpack(answer.intensities, count),
+            packed.unpack_levels(answer.intensities, count, self._level_count, "intensities of a sift answer"),
             packed.unpack(answer.disclosed, int((matches & found.bases).sum())),
             is_test=False,
         )
@@ -257,11 +260,12 @@ class ReceiverSession:
     def _start_block(self, start: link_session_pb2.BlockStart) -> None:
         hello = self._hello
         prefix = f"{self._config.link_id}/{hello.incarnation}.{hello.session_counter}."
-        raw = next((raw for raw in self._raw.values() if f"{prefix}{raw.number}" == start.block_id), None)
+        suffix = self._protocol.block_suffix
+        raw = next((raw for raw in self._raw.values() if f"{prefix}{raw.number}{suffix}" == start.block_id), None)
         if raw is None:
             raise SessionRefusedError(f"block {shortened(start.block_id)}: is not a block of this session")
         del self._raw[raw.number]
-        job = BlockJob(start.block_id, raw, self._config, self._node, self._record, self._wire)
+        job = BlockJob(start.block_id, raw, self._config, self._protocol, self._node, self._record, self._wire)
         self._jobs[start.block_id] = job
         self._tasks.create_task(self._run_block(job, start))
 

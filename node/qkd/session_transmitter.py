@@ -20,6 +20,8 @@ from node.qkd.block import BlockJob
 from node.qkd.block_transmitter import transmit_block
 from node.qkd.errors import LinkTroubleError, PeerSilentError, SessionRefusedError
 from node.qkd.monitor import CommissioningTally, Monitor
+from node.qkd.partners import Partners
+from node.qkd.protocols import level_count, protocol_of
 from node.qkd.settlement import Holding, decide
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_transmitter
 from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
@@ -74,7 +76,11 @@ class TransmitterSession:
         self.device = device
         self.wire = wire
         self._counter = counter
-        self._assembler = BlockAssembler(config.protocol.block_ramp_bits, len(device.intensities))
+        self._protocol = protocol_of(config)
+        self._level_count = level_count(config)
+        self._assembler = BlockAssembler(config.protocol.block_ramp_bits, self._level_count)
+        # what the transmitter's own detectors have seen of pairs
+        self.partners = Partners() if self._protocol.has_pairs else None
         self._trains: dict[int, Train] = {}
         self._jobs: dict[str, BlockJob] = {}
         self._tasks = asyncio.TaskGroup()
@@ -212,6 +218,8 @@ class TransmitterSession:
         self.monitor.see_x_bits(report.compared_x_count, report.x_error_count)
         if report.is_last:
             del self._trains[report.train_id]
+            if self.partners is not None:
+                self.partners.forget(report.train_id)
             if train.tally is not None:
                 train.tally.train_count += 1
             self.monitor.see_train(train.click_count)
@@ -240,14 +248,18 @@ class TransmitterSession:
 
     async def _answer(self, report: link_session_pb2.SiftReport, train: Train, indices: npt.NDArray[np.uint64]) -> None:
         bases, intensities, bits = self.device.choices(indices)
-        is_test = train.tally is not None
-        sifted = sift_transmitter(bases, intensities, bits, packed.unpack(report.bases, len(indices)), is_test=is_test)
+        is_test, has_bit = train.tally is not None, None
+        if self.partners is not None:
+            last_block = report.first_block + len(report.block_counts) // 4
+            has_bit, bits = await self.partners.outcomes(report.train_id, last_block, indices, bits)
+        receiver_bases = packed.unpack(report.bases, len(indices))
+        sifted = sift_transmitter(bases, intensities, bits, receiver_bases, is_test=is_test, has_bit=has_bit)
         await self.wire.send(
             sift_answer=link_session_pb2.SiftAnswer(
                 train_id=report.train_id,
                 part=report.part,
                 matches=packed.pack(sifted.matches),
-                intensities=packed.pack(intensities),
+                intensities=packed.pack_levels(intensities, self._level_count),
                 disclosed=packed.pack(sifted.disclosed),
             )
         )
@@ -261,8 +273,9 @@ class TransmitterSession:
             self._start_block(raw)
 
     def _start_block(self, raw: RawBlock) -> None:
-        block_id = f"{self.config.link_id}/{self.node.incarnation}.{self._counter}.{raw.number}"
-        job = BlockJob(block_id, raw, self.config, self.node, self.record, self.wire)
+        number = f"{raw.number}{self._protocol.block_suffix}"
+        block_id = f"{self.config.link_id}/{self.node.incarnation}.{self._counter}.{number}"
+        job = BlockJob(block_id, raw, self.config, self._protocol, self.node, self.record, self.wire)
         self._jobs[block_id] = job
         self._tasks.create_task(self._run_block(job))
 

@@ -73,19 +73,30 @@ class ReceiverSift:
         return int((self.events.bases == 0).sum())
 
 
-def sift_transmitter(bases: U8, intensities: U8, bits: Bits, receiver_bases: Bits, *, is_test: bool) -> TransmitterSift:
+def sift_transmitter(
+    bases: U8,
+    intensities: U8,
+    bits: Bits,
+    receiver_bases: Bits,
+    *,
+    is_test: bool,
+    has_bit: npt.NDArray[np.bool_] | None = None,
+) -> TransmitterSift:
     """Return the answer to a part of a train.
 
     Args:
         bases, intensities, bits: The transmitter's choices at the reported clicks. Each uint8[n].
         receiver_bases: As reported. uint8[n].
         is_test: All bits with equal bases are disclosed, not only those in X.
+        has_bit: The transmitter has a bit for the click; None: for each. Shape (n,), bool.
 
     Raises:
         BadInputError: `receiver_bases` are not n bits.
     """
     receiver_bases = checked(receiver_bases, "bases of a sift report", len(bases))
     is_match = bases == receiver_bases
+    if has_bit is not None:
+        is_match &= has_bit
     events = MatchedEvents(
         bases[is_match], intensities[is_match], bits[is_match], np.zeros(int(is_match.sum()), dtype=np.uint8)
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from node.qkd.estimation import KeyEstimate, binary_entropy, hoeffding_deviation, phase_error_bound
 from qnetem.runtime.errors import BadInputError
 
-__all__ = ["two_decoy_key_estimate"]
+__all__ = ["TwoDecoyBounds", "two_decoy_key_estimate"]
 
 _EPSILON_TERMS: Final = 21
 
@@ -53,7 +53,7 @@ def two_decoy_key_estimate(
     if not all(m <= n for m, n in zip(m_test, n_test, strict=True)):
         raise BadInputError(f"more errors than counts: {m_test} of {n_test}")
     _check(intensities, intensity_probs, eps_sec, eps_cor, leaked_bits)
-    bounds = _Bounds(tuple(intensities), tuple(intensity_probs), eps_sec / _EPSILON_TERMS)
+    bounds = TwoDecoyBounds(tuple(intensities), tuple(intensity_probs), eps_sec / _EPSILON_TERMS)
     vacuum = bounds.vacuum_lower(n_key)
     # no counts of a real source reach these limits; those of a lying peer might
     single_key = min(bounds.single_lower(n_key), sum(n_key) - vacuum)
@@ -79,8 +79,8 @@ def two_decoy_key_estimate(
 
 
 @dataclass(frozen=True)
-class _Bounds:
-    """The decoy bounds; counts come per intensity, the largest first."""
+class TwoDecoyBounds:
+    """The decoy bounds; counts come per intensity, the largest first. `eps` as for one decoy."""
 
     intensities: tuple[float, ...]
     probs: tuple[float, ...]

@@ -84,7 +84,7 @@ def link_rows(links: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tu
     rows: list[tuple[str, ...]] = [
         (
             one["link_id"],
-            one["state"] + (" (idle)" if one["is_idle"] else ""),
+            one["state"] + (" (idle)" if one["is_idle"] else "") + (" (insecure)" if one["is_insecure"] else ""),
             percent_text(one["qber_prob"]),
             rate_text(one["clicks_hz"], "/s"),
             rate_text(one["sifted_hz"], "b/s"),

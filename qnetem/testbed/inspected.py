@@ -28,6 +28,8 @@ _FIGURES: Final = (
     "lag_s",
     "is_idle",
     "discarded_trains_count",
+    "protocol",
+    "is_insecure",
 )
 
 
@@ -82,6 +84,8 @@ def _link_values(place: supervisor_pb2.LinkPlace, reports: dict[str, supervisor_
         "reason": next((end["reason"] for end in ends.values() if end["state"] == state and end["reason"]), ""),
         **figures,
         "is_idle": bool(figures["is_idle"]),
+        "protocol": figures["protocol"] or "",
+        "is_insecure": bool(figures["is_insecure"]),
         "quantum_channel": place.quantum_channel,
         "classical_channel": place.classical_channel,
         "ends": ends,

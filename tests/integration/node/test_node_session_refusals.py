@@ -27,6 +27,7 @@ PROTOCOL = parameters_pb2.ProtocolParameters(
     pool_high_water_bits=1_000_000,
     train_blocks=8,
 )
+PLANNED = parameters_pb2.LinkParameters(intensities=[0.2, 0.05], intensity_probs=[0.25, 0.75], receiver_p_z=0.8)
 Dial = Callable[..., contextlib.AbstractAsyncContextManager[Any]]
 
 
@@ -55,9 +56,7 @@ async def dial(
                     peer=party("node", "alice", free_port()),
                     quantum_channel=party("quantum-channel", "qc", free_port()),
                     device_secret=bytes(16),
-                    planned=parameters_pb2.LinkParameters(
-                        intensities=[0.2, 0.05], intensity_probs=[0.25, 0.75], receiver_p_z=0.8
-                    ),
+                    planned=PLANNED,
                     protocol=PROTOCOL,
                 ),
                 process_pb2.NodeLinkConfig(
@@ -67,6 +66,7 @@ async def dial(
                     peer=party("node", "carol", free_port()),
                     quantum_channel=party("quantum-channel", "qc", free_port()),
                     device_secret=bytes(16),
+                    planned=PLANNED,
                     protocol=PROTOCOL,
                 ),
             ]
