@@ -25,45 +25,49 @@ _sym_db = _symbol_database.Default()
 from qnetem.v1 import parameters_pb2 as qnetem_dot_v1_dot_parameters__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17qnetem/v1/process.proto\x12\tqnetem.v1\x1a\x1aqnetem/v1/parameters.proto\"\x83\x04\n\rProcessConfig\x12\x0f\n\x07testbed\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.qnetem.v1.ProcessKind\x12\x11\n\tstate_dir\x18\x04 \x01(\t\x12\x14\n\x0cjournal_path\x18\x05 \x01(\t\x12/\n\x0b\x63redentials\x18\x06 \x01(\x0b\x32\x1a.qnetem.v1.CredentialPaths\x12%\n\x05\x63lock\x18\x07 \x01(\x0b\x32\x16.qnetem.v1.ClockConfig\x12\'\n\tlisteners\x18\x08 \x01(\x0b\x32\x14.qnetem.v1.Listeners\x12-\n\ttelemetry\x18\t \x01(\x0b\x32\x1a.qnetem.v1.TelemetryConfig\x12%\n\x04node\x18\n \x01(\x0b\x32\x15.qnetem.v1.NodeConfigH\x00\x12:\n\x0fquantum_channel\x18\x0b \x01(\x0b\x32\x1f.qnetem.v1.QuantumChannelConfigH\x00\x12>\n\x11\x63lassical_channel\x18\x0c \x01(\x0b\x32!.qnetem.v1.ClassicalChannelConfigH\x00\x12)\n\x06\x62roker\x18\r \x01(\x0b\x32\x17.qnetem.v1.BrokerConfigH\x00\x42\x06\n\x04role\"U\n\x0f\x43redentialPaths\x12\x18\n\x10\x63\x65rtificate_path\x18\x01 \x01(\t\x12\x10\n\x08key_path\x18\x02 \x01(\t\x12\x16\n\x0e\x61uthority_path\x18\x03 \x01(\t\"\xaa\x01\n\x0b\x43lockConfig\x12\x10\n\x08\x65poch_ns\x18\x01 \x01(\x03\x12\r\n\x05scale\x18\x02 \x01(\x01\x12-\n\x06source\x18\x03 \x01(\x0e\x32\x1d.qnetem.v1.ClockConfig.Source\"K\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x14\n\x10SOURCE_MONOTONIC\x10\x01\x12\x13\n\x0fSOURCE_REALTIME\x10\x02\"M\n\tListeners\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x12\n\nmanagement\x18\x02 \x01(\t\x12\r\n\x05https\x18\x03 \x01(\t\x12\x0f\n\x07metrics\x18\x04 \x01(\t\"n\n\x0fTelemetryConfig\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x15\n\rpassword_path\x18\x04 \x01(\t\x12\x16\n\x0e\x61uthority_path\x18\x05 \x01(\t\"<\n\x0cPartyAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\"\xc4\x01\n\nNodeConfig\x12\x35\n\x11https_credentials\x18\x01 \x01(\x0b\x32\x1a.qnetem.v1.CredentialPaths\x12(\n\x05links\x18\x02 \x03(\x0b\x32\x19.qnetem.v1.NodeLinkConfig\x12\x0f\n\x07sae_ids\x18\x03 \x03(\t\x12\'\n\nsae_places\x18\x04 \x03(\x0b\x32\x13.qnetem.v1.SaePlace\x12\x1b\n\x13reproducible_secret\x18\x05 \x01(\x0c\"(\n\x08SaePlace\x12\x0e\n\x06sae_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"\xa4\x02\n\x0eNodeLinkConfig\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.qnetem.v1.LinkRole\x12\x11\n\tpeer_node\x18\x03 \x01(\t\x12%\n\x04peer\x18\x04 \x01(\x0b\x32\x17.qnetem.v1.PartyAddress\x12\x30\n\x0fquantum_channel\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.PartyAddress\x12\x15\n\rdevice_secret\x18\x06 \x01(\x0c\x12*\n\x07planned\x18\x07 \x01(\x0b\x32\x19.qnetem.v1.LinkParameters\x12/\n\x08protocol\x18\x08 \x01(\x0b\x32\x1d.qnetem.v1.ProtocolParameters\"C\n\x14QuantumChannelConfig\x12+\n\x05links\x18\x01 \x03(\x0b\x32\x1c.qnetem.v1.QuantumLinkConfig\"\xcc\x02\n\x11QuantumLinkConfig\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x17\n\x0ftransmitter_uri\x18\x02 \x01(\t\x12\x14\n\x0creceiver_uri\x18\x03 \x01(\t\x12\x1a\n\x12transmitter_secret\x18\x04 \x01(\x0c\x12\x17\n\x0freceiver_secret\x18\x05 \x01(\x0c\x12\x15\n\rnature_secret\x18\x06 \x01(\x0c\x12*\n\x07planned\x18\x07 \x01(\x0b\x32\x19.qnetem.v1.LinkParameters\x12)\n\x08settings\x18\x08 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12(\n\x06layers\x18\t \x03(\x0b\x32\x18.qnetem.v1.SettingsLayer\x12*\n\x06series\x18\n \x03(\x0b\x32\x1a.qnetem.v1.ParameterSeries\"G\n\x16\x43lassicalChannelConfig\x12-\n\x05paths\x18\x01 \x03(\x0b\x32\x1e.qnetem.v1.ClassicalPathConfig\"\x91\x02\n\x13\x43lassicalPathConfig\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x11\n\tfrom_node\x18\x02 \x01(\t\x12\x0f\n\x07to_node\x18\x03 \x01(\t\x12\x0e\n\x06listen\x18\x04 \x01(\t\x12\x12\n\nforward_to\x18\x05 \x01(\t\x12/\n\x07planned\x18\x06 \x01(\x0b\x32\x1e.qnetem.v1.ClassicalParameters\x12.\n\x08settings\x18\x07 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\x15\n\rnature_secret\x18\x08 \x01(\x0c\x12)\n\x06layers\x18\t \x03(\x0b\x32\x19.qnetem.v1.ClassicalLayer\"C\n\x0c\x42rokerConfig\x12\x0e\n\x06listen\x18\x01 \x01(\t\x12\x12\n\nusers_path\x18\x02 \x01(\t\x12\x0f\n\x07program\x18\x03 \x01(\t*\xa1\x01\n\x0bProcessKind\x12\x1c\n\x18PROCESS_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11PROCESS_KIND_NODE\x10\x01\x12 \n\x1cPROCESS_KIND_QUANTUM_CHANNEL\x10\x02\x12\"\n\x1ePROCESS_KIND_CLASSICAL_CHANNEL\x10\x03\x12\x17\n\x13PROCESS_KIND_BROKER\x10\x04*X\n\x08LinkRole\x12\x19\n\x15LINK_ROLE_UNSPECIFIED\x10\x00\x12\x19\n\x15LINK_ROLE_TRANSMITTER\x10\x01\x12\x16\n\x12LINK_ROLE_RECEIVER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17qnetem/v1/process.proto\x12\tqnetem.v1\x1a\x1aqnetem/v1/parameters.proto\"\xbb\x04\n\rProcessConfig\x12\x0f\n\x07testbed\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.qnetem.v1.ProcessKind\x12\x11\n\tstate_dir\x18\x04 \x01(\t\x12\x14\n\x0cjournal_path\x18\x05 \x01(\t\x12/\n\x0b\x63redentials\x18\x06 \x01(\x0b\x32\x1a.qnetem.v1.CredentialPaths\x12%\n\x05\x63lock\x18\x07 \x01(\x0b\x32\x16.qnetem.v1.ClockConfig\x12\'\n\tlisteners\x18\x08 \x01(\x0b\x32\x14.qnetem.v1.Listeners\x12-\n\ttelemetry\x18\t \x01(\x0b\x32\x1a.qnetem.v1.TelemetryConfig\x12%\n\x04node\x18\n \x01(\x0b\x32\x15.qnetem.v1.NodeConfigH\x00\x12:\n\x0fquantum_channel\x18\x0b \x01(\x0b\x32\x1f.qnetem.v1.QuantumChannelConfigH\x00\x12>\n\x11\x63lassical_channel\x18\x0c \x01(\x0b\x32!.qnetem.v1.ClassicalChannelConfigH\x00\x12)\n\x06\x62roker\x18\r \x01(\x0b\x32\x17.qnetem.v1.BrokerConfigH\x00\x12\x36\n\rcontrol_plane\x18\x0e \x01(\x0b\x32\x1d.qnetem.v1.ControlPlaneConfigH\x00\x42\x06\n\x04role\"U\n\x0f\x43redentialPaths\x12\x18\n\x10\x63\x65rtificate_path\x18\x01 \x01(\t\x12\x10\n\x08key_path\x18\x02 \x01(\t\x12\x16\n\x0e\x61uthority_path\x18\x03 \x01(\t\"\xaa\x01\n\x0b\x43lockConfig\x12\x10\n\x08\x65poch_ns\x18\x01 \x01(\x03\x12\r\n\x05scale\x18\x02 \x01(\x01\x12-\n\x06source\x18\x03 \x01(\x0e\x32\x1d.qnetem.v1.ClockConfig.Source\"K\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x14\n\x10SOURCE_MONOTONIC\x10\x01\x12\x13\n\x0fSOURCE_REALTIME\x10\x02\"M\n\tListeners\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x12\n\nmanagement\x18\x02 \x01(\t\x12\r\n\x05https\x18\x03 \x01(\t\x12\x0f\n\x07metrics\x18\x04 \x01(\t\"n\n\x0fTelemetryConfig\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x15\n\rpassword_path\x18\x04 \x01(\t\x12\x16\n\x0e\x61uthority_path\x18\x05 \x01(\t\"<\n\x0cPartyAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\"\xc4\x02\n\nNodeConfig\x12\x35\n\x11https_credentials\x18\x01 \x01(\x0b\x32\x1a.qnetem.v1.CredentialPaths\x12(\n\x05links\x18\x02 \x03(\x0b\x32\x19.qnetem.v1.NodeLinkConfig\x12\x0f\n\x07sae_ids\x18\x03 \x03(\t\x12\'\n\nsae_places\x18\x04 \x03(\x0b\x32\x13.qnetem.v1.SaePlace\x12\x1b\n\x13reproducible_secret\x18\x05 \x01(\x0c\x12+\n\ncontroller\x18\n \x01(\x0b\x32\x17.qnetem.v1.PartyAddress\x12\x10\n\x08is_relay\x18\x0b \x01(\x08\x12*\n\x08prefills\x18\x0c \x03(\x0b\x32\x18.qnetem.v1.PrefillConfig\x12\x13\n\x0bshare_count\x18\r \x01(\r\"G\n\rPrefillConfig\x12\x11\n\tpeer_node\x18\x01 \x01(\t\x12\x10\n\x08low_bits\x18\x02 \x01(\x03\x12\x11\n\thigh_bits\x18\x03 \x01(\x03\"(\n\x08SaePlace\x12\x0e\n\x06sae_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"\xa4\x02\n\x0eNodeLinkConfig\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.qnetem.v1.LinkRole\x12\x11\n\tpeer_node\x18\x03 \x01(\t\x12%\n\x04peer\x18\x04 \x01(\x0b\x32\x17.qnetem.v1.PartyAddress\x12\x30\n\x0fquantum_channel\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.PartyAddress\x12\x15\n\rdevice_secret\x18\x06 \x01(\x0c\x12*\n\x07planned\x18\x07 \x01(\x0b\x32\x19.qnetem.v1.LinkParameters\x12/\n\x08protocol\x18\x08 \x01(\x0b\x32\x1d.qnetem.v1.ProtocolParameters\"C\n\x14QuantumChannelConfig\x12+\n\x05links\x18\x01 \x03(\x0b\x32\x1c.qnetem.v1.QuantumLinkConfig\"\xcc\x02\n\x11QuantumLinkConfig\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x17\n\x0ftransmitter_uri\x18\x02 \x01(\t\x12\x14\n\x0creceiver_uri\x18\x03 \x01(\t\x12\x1a\n\x12transmitter_secret\x18\x04 \x01(\x0c\x12\x17\n\x0freceiver_secret\x18\x05 \x01(\x0c\x12\x15\n\rnature_secret\x18\x06 \x01(\x0c\x12*\n\x07planned\x18\x07 \x01(\x0b\x32\x19.qnetem.v1.LinkParameters\x12)\n\x08settings\x18\x08 \x01(\x0b\x32\x17.qnetem.v1.LinkSettings\x12(\n\x06layers\x18\t \x03(\x0b\x32\x18.qnetem.v1.SettingsLayer\x12*\n\x06series\x18\n \x03(\x0b\x32\x1a.qnetem.v1.ParameterSeries\"G\n\x16\x43lassicalChannelConfig\x12-\n\x05paths\x18\x01 \x03(\x0b\x32\x1e.qnetem.v1.ClassicalPathConfig\"\x91\x02\n\x13\x43lassicalPathConfig\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x11\n\tfrom_node\x18\x02 \x01(\t\x12\x0f\n\x07to_node\x18\x03 \x01(\t\x12\x0e\n\x06listen\x18\x04 \x01(\t\x12\x12\n\nforward_to\x18\x05 \x01(\t\x12/\n\x07planned\x18\x06 \x01(\x0b\x32\x1e.qnetem.v1.ClassicalParameters\x12.\n\x08settings\x18\x07 \x01(\x0b\x32\x1c.qnetem.v1.ClassicalSettings\x12\x15\n\rnature_secret\x18\x08 \x01(\x0c\x12)\n\x06layers\x18\t \x03(\x0b\x32\x19.qnetem.v1.ClassicalLayer\"C\n\x0c\x42rokerConfig\x12\x0e\n\x06listen\x18\x01 \x01(\t\x12\x12\n\nusers_path\x18\x02 \x01(\t\x12\x0f\n\x07program\x18\x03 \x01(\t\"#\n\x12\x43ontrolPlaneConfig\x12\r\n\x05nodes\x18\x01 \x03(\t*\xc1\x01\n\x0bProcessKind\x12\x1c\n\x18PROCESS_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11PROCESS_KIND_NODE\x10\x01\x12 \n\x1cPROCESS_KIND_QUANTUM_CHANNEL\x10\x02\x12\"\n\x1ePROCESS_KIND_CLASSICAL_CHANNEL\x10\x03\x12\x17\n\x13PROCESS_KIND_BROKER\x10\x04\x12\x1e\n\x1aPROCESS_KIND_CONTROL_PLANE\x10\x05*X\n\x08LinkRole\x12\x19\n\x15LINK_ROLE_UNSPECIFIED\x10\x00\x12\x19\n\x15LINK_ROLE_TRANSMITTER\x10\x01\x12\x16\n\x12LINK_ROLE_RECEIVER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.process_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROCESSKIND']._serialized_start=2456
-  _globals['_PROCESSKIND']._serialized_end=2617
-  _globals['_LINKROLE']._serialized_start=2619
-  _globals['_LINKROLE']._serialized_end=2707
+  _globals['_PROCESSKIND']._serialized_start=2750
+  _globals['_PROCESSKIND']._serialized_end=2943
+  _globals['_LINKROLE']._serialized_start=2945
+  _globals['_LINKROLE']._serialized_end=3033
   _globals['_PROCESSCONFIG']._serialized_start=67
-  _globals['_PROCESSCONFIG']._serialized_end=582
-  _globals['_CREDENTIALPATHS']._serialized_start=584
-  _globals['_CREDENTIALPATHS']._serialized_end=669
-  _globals['_CLOCKCONFIG']._serialized_start=672
-  _globals['_CLOCKCONFIG']._serialized_end=842
-  _globals['_CLOCKCONFIG_SOURCE']._serialized_start=767
-  _globals['_CLOCKCONFIG_SOURCE']._serialized_end=842
-  _globals['_LISTENERS']._serialized_start=844
-  _globals['_LISTENERS']._serialized_end=921
-  _globals['_TELEMETRYCONFIG']._serialized_start=923
-  _globals['_TELEMETRYCONFIG']._serialized_end=1033
-  _globals['_PARTYADDRESS']._serialized_start=1035
-  _globals['_PARTYADDRESS']._serialized_end=1095
-  _globals['_NODECONFIG']._serialized_start=1098
-  _globals['_NODECONFIG']._serialized_end=1294
-  _globals['_SAEPLACE']._serialized_start=1296
-  _globals['_SAEPLACE']._serialized_end=1336
-  _globals['_NODELINKCONFIG']._serialized_start=1339
-  _globals['_NODELINKCONFIG']._serialized_end=1631
-  _globals['_QUANTUMCHANNELCONFIG']._serialized_start=1633
-  _globals['_QUANTUMCHANNELCONFIG']._serialized_end=1700
-  _globals['_QUANTUMLINKCONFIG']._serialized_start=1703
-  _globals['_QUANTUMLINKCONFIG']._serialized_end=2035
-  _globals['_CLASSICALCHANNELCONFIG']._serialized_start=2037
-  _globals['_CLASSICALCHANNELCONFIG']._serialized_end=2108
-  _globals['_CLASSICALPATHCONFIG']._serialized_start=2111
-  _globals['_CLASSICALPATHCONFIG']._serialized_end=2384
-  _globals['_BROKERCONFIG']._serialized_start=2386
-  _globals['_BROKERCONFIG']._serialized_end=2453
+  _globals['_PROCESSCONFIG']._serialized_end=638
+  _globals['_CREDENTIALPATHS']._serialized_start=640
+  _globals['_CREDENTIALPATHS']._serialized_end=725
+  _globals['_CLOCKCONFIG']._serialized_start=728
+  _globals['_CLOCKCONFIG']._serialized_end=898
+  _globals['_CLOCKCONFIG_SOURCE']._serialized_start=823
+  _globals['_CLOCKCONFIG_SOURCE']._serialized_end=898
+  _globals['_LISTENERS']._serialized_start=900
+  _globals['_LISTENERS']._serialized_end=977
+  _globals['_TELEMETRYCONFIG']._serialized_start=979
+  _globals['_TELEMETRYCONFIG']._serialized_end=1089
+  _globals['_PARTYADDRESS']._serialized_start=1091
+  _globals['_PARTYADDRESS']._serialized_end=1151
+  _globals['_NODECONFIG']._serialized_start=1154
+  _globals['_NODECONFIG']._serialized_end=1478
+  _globals['_PREFILLCONFIG']._serialized_start=1480
+  _globals['_PREFILLCONFIG']._serialized_end=1551
+  _globals['_SAEPLACE']._serialized_start=1553
+  _globals['_SAEPLACE']._serialized_end=1593
+  _globals['_NODELINKCONFIG']._serialized_start=1596
+  _globals['_NODELINKCONFIG']._serialized_end=1888
+  _globals['_QUANTUMCHANNELCONFIG']._serialized_start=1890
+  _globals['_QUANTUMCHANNELCONFIG']._serialized_end=1957
+  _globals['_QUANTUMLINKCONFIG']._serialized_start=1960
+  _globals['_QUANTUMLINKCONFIG']._serialized_end=2292
+  _globals['_CLASSICALCHANNELCONFIG']._serialized_start=2294
+  _globals['_CLASSICALCHANNELCONFIG']._serialized_end=2365
+  _globals['_CLASSICALPATHCONFIG']._serialized_start=2368
+  _globals['_CLASSICALPATHCONFIG']._serialized_end=2641
+  _globals['_BROKERCONFIG']._serialized_start=2643
+  _globals['_BROKERCONFIG']._serialized_end=2710
+  _globals['_CONTROLPLANECONFIG']._serialized_start=2712
+  _globals['_CONTROLPLANECONFIG']._serialized_end=2747
 # @@protoc_insertion_point(module_scope)

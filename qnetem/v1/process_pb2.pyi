@@ -40,6 +40,7 @@ class _ProcessKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProcessKi
     PROCESS_KIND_QUANTUM_CHANNEL: _ProcessKind.ValueType  # 2
     PROCESS_KIND_CLASSICAL_CHANNEL: _ProcessKind.ValueType  # 3
     PROCESS_KIND_BROKER: _ProcessKind.ValueType  # 4
+    PROCESS_KIND_CONTROL_PLANE: _ProcessKind.ValueType  # 5
 
 class ProcessKind(_ProcessKind, metaclass=_ProcessKindEnumTypeWrapper): ...
 
@@ -48,6 +49,7 @@ PROCESS_KIND_NODE: ProcessKind.ValueType  # 1
 PROCESS_KIND_QUANTUM_CHANNEL: ProcessKind.ValueType  # 2
 PROCESS_KIND_CLASSICAL_CHANNEL: ProcessKind.ValueType  # 3
 PROCESS_KIND_BROKER: ProcessKind.ValueType  # 4
+PROCESS_KIND_CONTROL_PLANE: ProcessKind.ValueType  # 5
 Global___ProcessKind: _TypeAlias = ProcessKind  # noqa: Y015
 
 class _LinkRole:
@@ -84,6 +86,7 @@ class ProcessConfig(_message.Message):
     QUANTUM_CHANNEL_FIELD_NUMBER: _builtins.int
     CLASSICAL_CHANNEL_FIELD_NUMBER: _builtins.int
     BROKER_FIELD_NUMBER: _builtins.int
+    CONTROL_PLANE_FIELD_NUMBER: _builtins.int
     testbed: _builtins.str
     name: _builtins.str
     """The process's own name, unique in the testbed ("alice", "qc-alice-bob", "cc", "broker")."""
@@ -110,6 +113,8 @@ class ProcessConfig(_message.Message):
     def classical_channel(self) -> Global___ClassicalChannelConfig: ...
     @_builtins.property
     def broker(self) -> Global___BrokerConfig: ...
+    @_builtins.property
+    def control_plane(self) -> Global___ControlPlaneConfig: ...
     def __init__(
         self,
         *,
@@ -126,12 +131,13 @@ class ProcessConfig(_message.Message):
         quantum_channel: Global___QuantumChannelConfig | None = ...,
         classical_channel: Global___ClassicalChannelConfig | None = ...,
         broker: Global___BrokerConfig | None = ...,
+        control_plane: Global___ControlPlaneConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "classical_channel", b"classical_channel", "clock", b"clock", "credentials", b"credentials", "listeners", b"listeners", "node", b"node", "quantum_channel", b"quantum_channel", "role", b"role", "telemetry", b"telemetry"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "classical_channel", b"classical_channel", "clock", b"clock", "control_plane", b"control_plane", "credentials", b"credentials", "listeners", b"listeners", "node", b"node", "quantum_channel", b"quantum_channel", "role", b"role", "telemetry", b"telemetry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "classical_channel", b"classical_channel", "clock", b"clock", "credentials", b"credentials", "journal_path", b"journal_path", "kind", b"kind", "listeners", b"listeners", "name", b"name", "node", b"node", "quantum_channel", b"quantum_channel", "role", b"role", "state_dir", b"state_dir", "telemetry", b"telemetry", "testbed", b"testbed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "classical_channel", b"classical_channel", "clock", b"clock", "control_plane", b"control_plane", "credentials", b"credentials", "journal_path", b"journal_path", "kind", b"kind", "listeners", b"listeners", "name", b"name", "node", b"node", "quantum_channel", b"quantum_channel", "role", b"role", "state_dir", b"state_dir", "telemetry", b"telemetry", "testbed", b"testbed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_role: _TypeAlias = _typing.Literal["node", "quantum_channel", "classical_channel", "broker"]  # noqa: Y015
+    _WhichOneofReturnType_role: _TypeAlias = _typing.Literal["node", "quantum_channel", "classical_channel", "broker", "control_plane"]  # noqa: Y015
     _WhichOneofArgType_role: _TypeAlias = _typing.Literal["role", b"role"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_role) -> _WhichOneofReturnType_role | None: ...
 
@@ -308,10 +314,18 @@ class NodeConfig(_message.Message):
     SAE_IDS_FIELD_NUMBER: _builtins.int
     SAE_PLACES_FIELD_NUMBER: _builtins.int
     REPRODUCIBLE_SECRET_FIELD_NUMBER: _builtins.int
+    CONTROLLER_FIELD_NUMBER: _builtins.int
+    IS_RELAY_FIELD_NUMBER: _builtins.int
+    PREFILLS_FIELD_NUMBER: _builtins.int
+    SHARE_COUNT_FIELD_NUMBER: _builtins.int
     reproducible_secret: _builtins.bytes
     """keys: {reproducible: true}: what this node draws for keys follows `reproducible_secret`, 16 bytes. Empty: the
     operating system's generator.
     """
+    is_relay: _builtins.bool
+    """It relays keys of others."""
+    share_count: _builtins.int
+    """Keys go in so many shares over paths that share no middle node; 0 or 1: whole, over one."""
     @_builtins.property
     def https_credentials(self) -> Global___CredentialPaths:
         """Certificate of the HTTPS listener; the peer certificate of `credentials` carries no IP name and does not serve here."""
@@ -328,6 +342,14 @@ class NodeConfig(_message.Message):
     def sae_places(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaePlace]:
         """Every SAE of the testbed, to find the KME of a slave."""
 
+    @_builtins.property
+    def controller(self) -> Global___PartyAddress:
+        """Where it reports and is told paths; absent: no controller."""
+
+    @_builtins.property
+    def prefills(self) -> _containers.RepeatedCompositeFieldContainer[Global___PrefillConfig]:
+        """Pools with nodes that are no neighbours, to be kept filled from here."""
+
     def __init__(
         self,
         *,
@@ -336,14 +358,45 @@ class NodeConfig(_message.Message):
         sae_ids: _abc.Iterable[_builtins.str] | None = ...,
         sae_places: _abc.Iterable[Global___SaePlace] | None = ...,
         reproducible_secret: _builtins.bytes = ...,
+        controller: Global___PartyAddress | None = ...,
+        is_relay: _builtins.bool = ...,
+        prefills: _abc.Iterable[Global___PrefillConfig] | None = ...,
+        share_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["https_credentials", b"https_credentials"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["https_credentials", b"https_credentials", "links", b"links", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "links", b"links", "prefills", b"prefills", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeConfig: _TypeAlias = NodeConfig  # noqa: Y015
+
+@_typing.final
+class PrefillConfig(_message.Message):
+    """Key material relayed ahead: below `low_bits` available it is filled up to `high_bits`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_NODE_FIELD_NUMBER: _builtins.int
+    LOW_BITS_FIELD_NUMBER: _builtins.int
+    HIGH_BITS_FIELD_NUMBER: _builtins.int
+    peer_node: _builtins.str
+    low_bits: _builtins.int
+    high_bits: _builtins.int
+    def __init__(
+        self,
+        *,
+        peer_node: _builtins.str = ...,
+        low_bits: _builtins.int = ...,
+        high_bits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high_bits", b"high_bits", "low_bits", b"low_bits", "peer_node", b"peer_node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrefillConfig: _TypeAlias = PrefillConfig  # noqa: Y015
 
 @_typing.final
 class SaePlace(_message.Message):
@@ -596,3 +649,25 @@ class BrokerConfig(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BrokerConfig: _TypeAlias = BrokerConfig  # noqa: Y015
+
+@_typing.final
+class ControlPlaneConfig(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every node of the testbed, to say which have not reported."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ControlPlaneConfig: _TypeAlias = ControlPlaneConfig  # noqa: Y015
