@@ -42,3 +42,23 @@ def test_other_values_than_bits_are_refused(values: list[object]) -> None:
 def test_parity_of_no_bits_is_even() -> None:
     assert bits.parity(np.zeros((2, 0), dtype=np.uint8)).tolist() == [0, 0]
     assert bits.parity(np.array([[1, 1], [1, 0]], dtype=np.uint8)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("level_count", "size"), [(1, 0), (2, 2), (3, 4), (4, 4), (5, 5)])
+def test_levels_take_as_few_bits_as_hold_them(level_count: int, size: int) -> None:
+    levels = np.arange(13, dtype=np.uint8) % level_count
+    data = bits.pack_levels(levels, level_count)
+    assert len(data) == size
+    assert bits.unpack_levels(data, 13, level_count).tolist() == levels.tolist()
+
+
+def test_two_levels_are_bits_and_three_have_their_least_significant_bit_first() -> None:
+    assert bits.pack_levels(np.array([1, 0, 1], dtype=np.uint8), 2) == b"\x05"
+    assert bits.pack_levels(np.array([2, 1, 0], dtype=np.uint8), 3) == b"\x06"
+
+
+def test_a_level_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BadInputError, match="intensities: 3 is not below 3"):
+        bits.unpack_levels(b"\x03", 1, 3, "intensities")
+    with pytest.raises(BadInputError, match="intensities"):
+        bits.unpack_levels(b"\x03\x00", 1, 3, "intensities")
