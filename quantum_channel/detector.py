@@ -1,35 +1,22 @@
-"""quantum_channel.detector: what two threshold detectors do with the light of one gate. Pure.
+"""quantum_channel.detector: what threshold detectors do with the light of one gate. Pure.
 
-The receiver chooses its basis actively and has two detectors: detector 0 stands for bit 0 of its basis, detector 1 for
-bit 1. A detector clicks when a photon is detected or by a dark count. After any click both are blanked.
+An active receiver has two detectors: detector 0 stands for bit 0 of the basis that it chose, detector 1 for bit 1. A
+passive one has four: 0 and 1 in Z, 2 and 3 in X, behind a splitter. A detector clicks when a photon is detected or by
+a dark count. After any click all of them are blanked.
+
+Which detectors are lit, or click, is a *set*: bit d of its number is detector d, as in `Clicks.detectors`.
 """
 
 import math
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from quantum_channel.parameters import BadLinkError
 
-__all__ = [
-    "CELL_COUNT",
-    "CELL_DETECTORS",
-    "FIRST_DARK_CELL",
-    "click_cells",
-    "click_prob",
-    "dark_prob",
-    "dead_slots",
-    "registered_prob",
-    "split_means",
-]
+__all__ = ["click_prob", "dark_prob", "darkened", "dead_slots", "lit_sets", "photon_sets", "registered_prob"]
 
 F64 = npt.NDArray[np.float64]
-
-# The ways in which a gate can click: detectors 0, 1, both, by light (and darks besides), then the same by darks alone.
-CELL_DETECTORS: Final = np.array([1, 2, 3, 1, 2, 3], dtype=np.uint8)
-CELL_COUNT: Final = len(CELL_DETECTORS)
-FIRST_DARK_CELL: Final = 3
 
 
 def dark_prob(dark_count_hz: float, clock_hz: float) -> float:
@@ -51,44 +38,61 @@ def click_prob(mean_detected: float, dark_prob: float) -> float:
     return -math.expm1(-mean_detected + math.log1p(-dark_prob)) if dark_prob < 1.0 else 1.0
 
 
-def split_means(mean_detected: F64, wrong_prob: npt.ArrayLike) -> tuple[F64, F64]:
-    """Return the means at the right and at the wrong detector, m(1-e) and me; they are independent Poisson.
+def lit_sets(means: F64) -> F64:
+    """Return the probability of each set of lit detectors, given the mean detected photons at each: independent ones.
 
     Args:
-        mean_detected: Mean number of detected photons. Any shape.
-        wrong_prob: Probability that a photon goes to the wrong detector: misalignment, or 1/2 in the other basis.
-
-    Raises:
-        BadLinkError: A probability is not in 0 .. 1.
-    """
-    wrong = np.asarray(wrong_prob, dtype=np.float64)
-    if not np.all((wrong >= 0.0) & (wrong <= 1.0)):
-        raise BadLinkError("misalignment is not in 0 .. 1")
-    return mean_detected * (1.0 - wrong), mean_detected * wrong
-
-
-def click_cells(mean_0: F64, mean_1: F64, dark_prob: float) -> F64:
-    """Return the probability of each way to click (CELL_DETECTORS), given the means at the two detectors.
-
-    Args:
-        mean_0, mean_1: Mean detected photons at detector 0 and 1. Same shape (...).
-        dark_prob: Per gate and detector.
+        means: Shape (..., detectors), float64.
 
     Returns:
-        Shape (..., CELL_COUNT), float64. The sum over cells is the probability of any click, 1-(1-p_d)^2 e^(-m).
+        Shape (..., 2^detectors), float64. They add up to 1; each is a product, so that small ones keep their digits.
+
+    Source: a Poisson number of photons, split by chance, is independently Poisson at every outlet.
     """
-    light_0, light_1 = -np.expm1(-mean_0), -np.expm1(-mean_1)
-    dark_0, dark_1 = (1.0 - light_0) * dark_prob, (1.0 - light_1) * dark_prob
-    none_0, none_1 = (1.0 - light_0) * (1.0 - dark_prob), (1.0 - light_1) * (1.0 - dark_prob)
-    cells = (
-        light_0 * none_1,
-        none_0 * light_1,
-        light_0 * light_1 + light_0 * dark_1 + dark_0 * light_1,
-        dark_0 * none_1,
-        none_0 * dark_1,
-        dark_0 * dark_1,
-    )
-    return np.stack(cells, axis=-1)
+    sets = np.ones((*means.shape[:-1], 1))
+    for d in range(means.shape[-1]):
+        quiet = np.exp(-means[..., d, None])
+        sets = np.concatenate((sets * quiet, sets * -np.expm1(-means[..., d, None])), axis=-1)
+    return sets
+
+
+def photon_sets(shares: F64, most: int) -> F64:
+    """Return the probability of each set of lit detectors, given how many photons there are.
+
+    Args:
+        shares: Probability that a photon is detected at each detector. Shape (..., detectors), float64.
+        most: Largest number of photons.
+
+    Returns:
+        Shape (most + 1, ..., 2^detectors), float64: of 0, 1, ... photons. Each number adds positive terms alone.
+    """
+    count = shares.shape[-1]
+    step = np.zeros((*shares.shape[:-1], 1 << count, 1 << count))
+    for lit in range(1 << count):
+        new = [d for d in range(count) if not lit >> d & 1]
+        step[..., lit, lit] = 1.0 - shares[..., new].sum(axis=-1)
+        for d in new:
+            step[..., lit, lit | 1 << d] = shares[..., d]
+    sets = np.zeros((most + 1, *shares.shape[:-1], 1, 1 << count))
+    sets[0, ..., 0] = 1.0
+    for n in range(most):
+        sets[n + 1] = sets[n] @ step
+    return sets[..., 0, :]
+
+
+def darkened(sets: F64, dark_prob: float) -> F64:
+    """Return the probability of each set of clicking detectors from that of lit ones: others click in the dark.
+
+    Args:
+        sets: Shape (..., 2^detectors), float64.
+        dark_prob: Per gate and detector.
+    """
+    sets, size = sets.copy(), sets.shape[-1]
+    for d in range(size.bit_length() - 1):
+        pairs = sets.reshape(*sets.shape[:-1], size >> (d + 1), 2, 1 << d)
+        pairs[..., 1, :] += dark_prob * pairs[..., 0, :]
+        pairs[..., 0, :] *= 1.0 - dark_prob
+    return sets
 
 
 def dead_slots(dead_time_ps: int, clock_hz: float) -> int:

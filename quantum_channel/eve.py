@@ -1,7 +1,9 @@
 """quantum_channel.eve: what an eavesdropper does to gain and errors, and so what gives her away. Pure.
 
 Intercept-resend measures in a basis chosen uniformly and sends what she found. Photon-number splitting blocks single
-photons and keeps one of every other pulse; beam splitting takes what the fibre would have lost.
+photons and keeps one of every other pulse; beam splitting takes what the fibre would have lost. Who blinds detectors
+intercepts, then forces the one click that she wants; a time shift leaves the pulse as it is and moves it to where one
+detector is worse than the other.
 """
 
 import math
@@ -14,13 +16,19 @@ from quantum_channel.source import photon_number_prob
 
 __all__ = [
     "beam_splitting_prob",
+    "blinded_detection_prob",
+    "forced_sets",
     "honest_match_prob",
     "intercept_resend_chsh",
     "intercept_resend_correlation",
     "intercept_resend_error_prob",
+    "intercepted_sets",
     "photon_number_splitting_gain_prob",
     "resent",
+    "shifted_probs",
 ]
+
+F64 = npt.NDArray[np.float64]
 
 U8 = npt.NDArray[np.uint8]
 
@@ -126,3 +134,72 @@ def honest_match_prob(transmitter_p_z: float, receiver_p_z: float) -> float:
     """
     refuse_unless_prob(transmitter_p_z=transmitter_p_z, receiver_p_z=receiver_p_z)
     return transmitter_p_z * receiver_p_z + (1.0 - transmitter_p_z) * (1.0 - receiver_p_z)
+
+
+def intercepted_sets(sets: F64) -> F64:
+    """Return what intercept-resend makes of the sets of lit detectors of honest weak coherent pulses.
+
+    In the transmitter's basis she finds the bit and sends it on as it was; in the other one she sends a random bit.
+
+    Args:
+        sets: Shape (intensities, 2, 2, 2, ...), float64: intensity, transmitter basis, receiver basis, bit.
+    """
+    guessed = np.broadcast_to(sets[:, ::-1].mean(axis=3, keepdims=True), sets.shape)
+    return np.asarray((sets + guessed) / 2.0)
+
+
+def blinded_detection_prob(detection_prob: float, match_prob: float) -> float:
+    """Return the efficiency at which an eavesdropper who blinds detects, to leave the rate of clicks as it was.
+
+    Of what she detects, half is in the transmitter's basis, and a share `match_prob` of that finds the receiver there.
+
+    Raises:
+        BadLinkError: A probability is not in 0 .. 1.
+    """
+    refuse_unless_prob(detection_prob=detection_prob, match_prob=match_prob)
+    return min(1.0, 2.0 * detection_prob / match_prob) if match_prob > 0.0 else 1.0
+
+
+def forced_sets(sets: F64, is_passive: bool) -> F64:
+    """Return the clicks that an eavesdropper forces at blinded detectors, from what she detects.
+
+    She measures in a basis chosen uniformly, as close to the transmitter as she likes, and lets the receiver click
+    where her basis is the transmitter's, which she learns in time (as by a Trojan horse), and the receiver's: no other
+    basis, no dark count and no second detector ever clicks.
+
+    Args:
+        sets: Probability of each set of her two detectors, her basis being the transmitter's. Shape
+            (intensities, 2, bits, partners, 4), float64: intensity, basis, bit, set of the transmitter's own detectors.
+        is_passive: The receiver has four detectors and chooses no basis.
+
+    Returns:
+        Shape (intensities, 2, 2, bits, partners, receiver's sets), float64: basis of transmitter, of receiver.
+    """
+    # of two bits she keeps one at random
+    found = (sets[..., 1:3] + sets[..., 3:] / 2.0) / 2.0
+    forced = np.zeros((*sets.shape[:2], 2, *sets.shape[2:-1], 16 if is_passive else 4))
+    for basis in (0, 1):
+        first = 4 if is_passive and basis else 1
+        for bit in (0, 1):
+            at = slice(None) if is_passive else slice(basis, basis + 1)
+            forced[:, basis, at, ..., first << bit] = found[:, basis, None, ..., bit]
+    forced[..., 0] = 1.0 - forced[..., 1:].sum(axis=-1)
+    return forced
+
+
+def shifted_probs(probs: tuple[float, float], mismatch_ratio: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the efficiencies that a late and an early pulse meets, shifted to where detectors are unequal.
+
+    Detector 0 is best a little late and detector 1 a little early, as when their gates are apart: late, detector 1
+    has lost the mismatch once more, early, detector 0 has lost it. So gain falls, and the imbalance of the detectors
+    follows the arrival time.
+
+    Args:
+        probs: Detectors of bit 0 and 1 in time.
+        mismatch_ratio: What the mismatch takes.
+
+    Raises:
+        BadLinkError: A value is not in 0 .. 1.
+    """
+    refuse_unless_prob(prob_0=probs[0], prob_1=probs[1], mismatch_ratio=mismatch_ratio)
+    return (probs[0], probs[1] * (1.0 - mismatch_ratio)), (probs[0] * (1.0 - mismatch_ratio), probs[1])

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from quantum_channel.parameters import BadLinkError
 from quantum_channel.ranges import refuse_negative, refuse_not_finite, refuse_not_positive
 
-__all__ = ["NOT_KEPT", "BinOutcome", "bin_outcome", "binned_bits"]
+__all__ = ["NOT_KEPT", "BinOutcome", "bin_outcome", "bin_shares", "binned_bits"]
+
+F64 = npt.NDArray[np.float64]
 
 NOT_KEPT = 2
 
@@ -40,15 +42,25 @@ def bin_outcome(sigma_ps: float, separation_ps: float, width_ps: float, offset_p
 
     Source: the Gaussian integral over each bin.
     """
-    _check(separation_ps, width_ps)
-    refuse_negative(sigma_ps=sigma_ps)
-    refuse_not_finite(offset_ps=offset_ps)
-    right = _inside(-offset_ps, width_ps, sigma_ps)
-    # of the two bits, one has the other bin behind it and one before
-    wrong = sum(_inside(side * separation_ps - offset_ps, width_ps, sigma_ps) for side in (-1, 1)) / 2.0
+    shares = bin_shares(sigma_ps, separation_ps, width_ps, offset_ps)
+    right, wrong = float(np.trace(shares)) / 2.0, float(shares[0, 1] + shares[1, 0]) / 2.0
     if not right + wrong > 0.0:
         raise BadLinkError(f"at an offset of {offset_ps:g} ps no click falls into a bin")
     return BinOutcome(right + wrong, wrong / (right + wrong))
+
+
+def bin_shares(sigma_ps: float, separation_ps: float, width_ps: float, offset_ps: float = 0.0) -> F64:
+    """Return where a detected photon of each bit falls: row = its bit, column = the bit read; the rest is not kept.
+
+    Args and errors as of `bin_outcome`. Shape (2, 2), float64.
+    """
+    _check(separation_ps, width_ps)
+    refuse_negative(sigma_ps=sigma_ps)
+    refuse_not_finite(offset_ps=offset_ps)
+    own, later, earlier = (
+        _inside(centre_ps - offset_ps, width_ps, sigma_ps) for centre_ps in (0.0, separation_ps, -separation_ps)
+    )
+    return np.array([[own, later], [earlier, own]])
 
 
 def binned_bits(

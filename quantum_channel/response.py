@@ -6,25 +6,64 @@ Probabilities are thresholds to compare 32-bit words with, so that both samplers
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from qnetem.runtime.rng import intensity_thresholds, prob_threshold
+from quantum_channel.clicks import click_table, landing_offsets_ps
 from quantum_channel.conditions import Conditions, conditions
-from quantum_channel.detector import CELL_COUNT, click_cells, registered_prob, split_means
+from quantum_channel.detector import registered_prob
 from quantum_channel.parameters import Parameters
-from quantum_channel.source import arriving_means
 from quantum_channel.timing import Landing, landing
+from quantum_channel.ways import Ways
 
-__all__ = ["Response", "cell_probs", "respond"]
+__all__ = ["Landings", "Response", "respond"]
 
 F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
 U64 = npt.NDArray[np.uint64]
 
 # From this many candidates lost to each dead time on it pays to skip them (sampler.py). Part of the draw layout.
-_SKIP_FROM = 8.0
+_SKIP_FROM: Final = 8.0
+# above every word
+_NO_WORD: Final = np.uint64(1 << 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Landings:
+    """Several landing tables, one behind the other: landing n begins at outcome `starts[n]`.
+
+    Attributes:
+        thresholds: As in timing.Landing, a table's last one above every word. Shape (outcomes,), uint64.
+        shifts, arrivals_ps: As in timing.Landing. Shape (outcomes,), int32.
+        guide: First candidate outcome of each landing for the upper bits of a word. Shape (landings x 2^10,), int32.
+        starts: Shape (landings + 1,), int32.
+        reach_slots: Largest absolute shift.
+    """
+
+    thresholds: U64
+    shifts: I32
+    arrivals_ps: I32
+    guide: I32
+    starts: I32
+    reach_slots: int
+
+    @classmethod
+    def of(cls, tables: Sequence[Landing]) -> "Landings":
+        """Return the tables as one."""
+        starts = np.cumsum([0, *(len(table.shifts) for table in tables)]).astype(np.int32)
+        return cls(
+            np.concatenate([np.append(table.thresholds, _NO_WORD) for table in tables]),
+            np.concatenate([table.shifts for table in tables]),
+            np.concatenate([table.arrivals_ps for table in tables]),
+            np.concatenate([table.guide + start for table, start in zip(tables, starts, strict=False)]),
+            starts,
+            max(table.reach_slots for table in tables),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +77,19 @@ class Response:
         intensity_thresholds: Shape (intensities - 1,), uint64.
         accept: A candidate is kept when its word is below. Shape (classes,), uint64.
         accept_intensity: The largest of `accept` of each intensity. Shape (intensities,), uint64.
-        cells: Cumulative thresholds of detector.CELL_DETECTORS, given a click. Shape (classes, CELL_COUNT - 1), uint64.
-        landing: Where clicks land.
+        cells: Cumulative thresholds of the ways to click, given a click: as many as a word reaches is the number of its
+            way. Filled up with 2^32, which no word reaches. Shape (classes, 2^n - 1), uint64.
+        ways: What the codes of ways mean.
+        stray_thresholds: The same for the transmitter's detectors where a click is not its own pulse's. Shape (3,),
+            uint64.
+        has_partners: The transmitter has detectors too.
+        landings: Where clicks land.
         slot_ps: Width of a slot, rounded.
         dead_slots: Slots blanked after a click.
         is_skipping: Candidates within a dead time are not drawn at all.
         afterpulse_threshold: A click begets an afterpulse when its word is below.
         afterpulse_tau_slots: Mean delay of afterpulses behind the dead time, slots.
+        detector_shift: The upper 32 - `detector_shift` bits of a word choose a detector.
         click_prob: Mean click probability of a live slot.
         registered_prob: Mean clicks registered per slot.
     """
@@ -56,47 +101,45 @@ class Response:
     accept: U64
     accept_intensity: U64
     cells: U64
-    landing: Landing
+    ways: Ways
+    stray_thresholds: U64
+    has_partners: bool
+    landings: Landings
     slot_ps: int
     dead_slots: int
     is_skipping: bool
     afterpulse_threshold: int
     afterpulse_tau_slots: float
+    detector_shift: int
     click_prob: float
     registered_prob: float
-
-
-def cell_probs(intensities: tuple[float, ...], nature: Conditions) -> F64:
-    """Return the probability of each way to click for each class of pulse.
-
-    Returns:
-        Shape (intensities, 2, 2, 2, CELL_COUNT), float64: intensity, transmitter basis, receiver basis, bit, way.
-    """
-    means = arriving_means(intensities, nature.detection_probs[0])
-    # in bases that differ a photon takes either detector, whatever the bit
-    wrong = np.full((2, 2), 0.5)
-    wrong[0, 0], wrong[1, 1] = nature.wrong_probs
-    right_means, wrong_means = split_means(means[:, None, None], wrong[None, :, :])
-    mean_0 = np.stack((right_means, wrong_means), axis=-1)  # bit 0 is right at detector 0
-    mean_1 = np.stack((wrong_means, right_means), axis=-1)
-    return click_cells(mean_0, mean_1, nature.dark_prob)
 
 
 def _thresholds(probs: F64) -> U64:
     return np.round(np.clip(probs, 0.0, 1.0) * 2.0**32).astype(np.uint64)
 
 
+def _cumulative(cells: F64) -> U64:
+    """Return cumulative thresholds per class, in a table whose width suits a search by halves."""
+    clicks = cells.sum(axis=-1, keepdims=True)
+    given_click = np.cumsum(cells, axis=-1) / np.where(clicks > 0.0, clicks, 1.0)
+    rows = _thresholds(given_click).reshape(-1, cells.shape[-1])[:, :-1]
+    table = np.full((len(rows), (1 << rows.shape[1].bit_length()) - 1), _NO_WORD)
+    table[:, : rows.shape[1]] = rows
+    return table
+
+
 def respond(parameters: Parameters, nature: Conditions | None = None) -> Response:
     """Return the tables for blocks of a link under `nature` (by default that of an undisturbed link)."""
     p = parameters
     nature = nature or conditions(p)
-    cells = cell_probs(p.intensities, nature)
-    clicks = cells.sum(axis=-1)
-    bound = float(clicks.max())
+    table = click_table(p, nature)
+    clicks = table.cells.sum(axis=-1)
+    # probabilities that add up to one may come out above it by rounding
+    bound = min(1.0, float(clicks.max()))
     accept = _thresholds(clicks / bound if bound > 0.0 else clicks)
-    given_click = np.cumsum(cells, axis=-1) / np.where(clicks > 0.0, clicks, 1.0)[..., None]
-    bases = np.outer((p.transmitter_p_z, 1 - p.transmitter_p_z), (p.receiver_p_z, 1 - p.receiver_p_z))
-    mean = float(np.einsum("kabi,k,ab->", clicks, np.asarray(p.intensity_probs), bases)) / 2.0
+    mean = float((clicks * table.class_probs).sum())
+    landings = [landing(nature.sigma_ps, p.period_ps, offset_ps) for offset_ps in landing_offsets_ps(nature)]
     return Response(
         candidate_prob=bound,
         gap_scale=0.0 if bound >= 1.0 else (1.0 / math.log1p(-bound) if bound > 0.0 else -math.inf),
@@ -104,13 +147,17 @@ def respond(parameters: Parameters, nature: Conditions | None = None) -> Respons
         intensity_thresholds=intensity_thresholds(p.intensity_probs),
         accept=accept.reshape(-1),
         accept_intensity=accept.reshape(len(p.intensities), -1).max(axis=1),
-        cells=_thresholds(given_click).reshape(-1, CELL_COUNT)[:, :-1].copy(),
-        landing=landing(nature.sigma_ps, p.period_ps, nature.offset_ps),
+        cells=_cumulative(table.cells),
+        ways=table.ways,
+        stray_thresholds=_thresholds(np.cumsum(table.stray_probs)[:-1]),
+        has_partners=p.pair_brightness > 0.0,
+        landings=Landings.of(landings),
         slot_ps=round(p.period_ps),
         dead_slots=nature.dead_slots,
         is_skipping=bound * nature.dead_slots >= _SKIP_FROM,
         afterpulse_threshold=prob_threshold(nature.afterpulse_prob),
         afterpulse_tau_slots=nature.afterpulse_tau_slots,
+        detector_shift=30 if p.is_passive else 31,
         click_prob=mean,
         registered_prob=registered_prob(min(1.0, mean * (1.0 + nature.afterpulse_prob)), nature.dead_slots),
     )

@@ -10,18 +10,23 @@ word w_n is word n of nature's draw j of block b (choice.proto), slots count fro
       are blanked whatever the jitter are passed over: `base` is not below the last blanked slot + 1 - reach.
       The block's candidates end with the first whose slot is 2^20 or more.
   w1  kept when below P(click | class) / p_max, the class following from the choices of both ends at that pulse.
-  w2  how it clicked: the cells of detector.CELL_DETECTORS.
-  w3  its arrival: the landing table when there was light, uniform over the slot for a dark count.
+  w2  how it clicked: the ways of the class, whose codes `ways` explains.
+  w3  its arrival: the landing table of its way when there was light, uniform over the slot for a dark count.
 Kept candidates are registered in order, when the slot they land in is not blanked; registering blanks that slot and
 the `dead_slots` after it. So a slot registers once, and clicks come in ascending slots.
   Afterpulse of the click that was candidate j: words of draw j + 2^31. w0 below p_ap: it begets one,
-  floor(e) + 1 slots after the blanked ones, e = -ln u1 tau; at detector w2 >> 31; arrival in its slot: e's fraction.
+  floor(e) + 1 slots after the blanked ones, e = -ln u1 tau; at detector w2 >> 31 (of four: w2 >> 30); arrival in its
+  slot: e's fraction. What an eavesdropper forces at blinded detectors begets none.
   An afterpulse is registered as any click is, before the candidates of its slot and later, and begets none.
 Blanked slots and afterpulses that are due later are carried to the next block; a train starts without.
+  With a source of pairs w2 tells at once what the transmitter's own detectors registered in that slot. Where a click
+  is not its own pulse's, an afterpulse or carried into another slot, that is drawn for slot s of block b that it landed
+  in: word 0 of draw s + 2^30 of block b, against what it is where the receiver stays dark.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, Protocol
 
 import numpy as np
@@ -35,9 +40,8 @@ from qnetem.runtime.rng import (
     philox4x32,
     secret_words,
 )
-from quantum_channel.detector import CELL_DETECTORS, FIRST_DARK_CELL
 from quantum_channel.response import Response
-from quantum_channel.timing import Landing
+from quantum_channel.ways import AFTERPULSE_CODES, STRAY
 
 __all__ = [
     "AFTERPULSE_DRAW",
@@ -48,6 +52,7 @@ __all__ = [
     "Keys",
     "Sample",
     "Sampler",
+    "explained",
     "log_uniform",
     "sample",
 ]
@@ -61,6 +66,7 @@ F64 = npt.NDArray[np.float64]
 
 BLOCK_BITS: Final = 20
 AFTERPULSE_DRAW: Final = 1 << 31
+_STRAY_DRAW: Final = 1 << 30
 # no gap or delay is longer, so that integers of 32 bits hold them
 GAP_LIMIT: Final = float(1 << 30)
 _LN2: Final = 0.6931471805599453
@@ -101,7 +107,7 @@ class Carry:
     Attributes:
         blanked_to: Last blanked slot.
         due_slots: Slots of afterpulses to come, ascending. Shape (n,), int64.
-        due_detectors: Shape (n,), uint8.
+        due_detectors: Number of the detector. Shape (n,), uint8.
         due_arrivals_ps: Shape (n,), int32.
     """
 
@@ -123,14 +129,18 @@ class Sample:
     Attributes:
         block_counts: Clicks in each block. Shape (blocks,), uint32.
         offsets: Slot relative to the block's first. Shape (clicks,), int32.
-        detectors: 1 = detector 0, 2 = detector 1, 3 = both. Shape (clicks,), uint8.
+        detectors: 1 = detector 0, 2 = detector 1, 3 = both; with four, 4 = detector 2, 8 = detector 3. Shape (clicks,),
+            uint8.
         arrivals_ps: Arrival relative to the centre of the slot. Shape (clicks,), int32.
+        partners: What the transmitter's own detectors registered in that slot: 0 = none, 1 = detector 0, 2 = detector
+            1, 3 = both. Without a source of pairs 0. Shape (clicks,), uint8; by default of no clicks.
     """
 
     block_counts: U32
     offsets: I32
     detectors: U8
     arrivals_ps: I32
+    partners: U8 = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
 
 
 class Sampler(Protocol):
@@ -159,9 +169,22 @@ def log_uniform(words: U32) -> F64:
     return power * _LN2 + (2.0 * s) * (series * square + 1.0)
 
 
-def _land(table: Landing, words: U32) -> tuple[I32, I32]:
-    outcome = np.searchsorted(table.thresholds, words.astype(np.uint64), side="right")
-    return table.shifts[outcome], table.arrivals_ps[outcome]
+def explained(
+    response: Response, keys: Keys, first_block: int, block_counts: U32, offsets: I32, codes: U8, arrivals_ps: I32
+) -> Sample:
+    """Return the sample of clicks of which the codes of their ways are known."""
+    ways = response.ways
+    if not response.has_partners:
+        return Sample(block_counts, offsets, ways.detectors[codes], arrivals_ps, np.zeros(len(codes), dtype=np.uint8))
+    partners = ways.partners[codes]
+    strays = np.flatnonzero(partners == STRAY)
+    blocks = np.repeat(np.arange(len(block_counts), dtype=np.int64), block_counts)[strays] + first_block
+    pulses = (blocks << BLOCK_BITS) + offsets[strays]
+    draws, blocks = (pulses & (BLOCK_PULSES - 1)) + _STRAY_DRAW, (pulses >> BLOCK_BITS).astype(np.uint64)
+    k0, k1, _, c3 = (int(word) for word in keys.words[0])
+    words, *_ = philox4x32(draws.astype(np.uint64), blocks & np.uint64(0xFFFFFFFF), blocks >> np.uint64(32), c3, k0, k1)
+    partners[strays] = (words[:, None] >= response.stray_thresholds).sum(axis=1)
+    return Sample(block_counts, offsets, ways.detectors[codes], arrivals_ps, partners)
 
 
 def _uniform_arrival(words: U32, slot_ps: int) -> I32:
@@ -188,7 +211,7 @@ class _Candidates:
     def classify(
         self, response: Response, keys: Keys, block: int, slots: I64
     ) -> tuple[npt.NDArray[np.bool_], U8, I64, I32]:
-        """Return (is kept, detectors, landing slot, arrival) of these candidates at `slots` of the block."""
+        """Return (is kept, code of the way, landing slot, arrival) of these candidates at `slots` of the block."""
         pulses = (np.uint64(block) << np.uint64(BLOCK_BITS)) + slots.astype(np.uint64)
         low, high = pulses & np.uint64(0xFFFFFFFF), pulses >> np.uint64(32)
         (t0, t1, t2, t3), (r0, r1, r2, r3) = (tuple(int(w) for w in row) for row in keys.words[1:])
@@ -199,12 +222,18 @@ class _Candidates:
         receiver = (other >= response.basis_thresholds[1]).astype(np.int64)
         classes = ((intensity * 2 + transmitter) * 2 + receiver) * 2 + (bit >> np.uint32(31))
         is_kept = self.keep < response.accept[classes]
-        cell = (self.way[:, None] >= response.cells[classes]).sum(axis=1)
-        shifts, arrivals = _land(response.landing, self.arrival)
-        is_dark = cell >= FIRST_DARK_CELL
-        shifts = np.where(is_dark, 0, shifts)
-        arrivals = np.where(is_dark, _uniform_arrival(self.arrival, response.slot_ps), arrivals)
-        return is_kept, CELL_DETECTORS[cell], slots + shifts, arrivals.astype(np.int32)
+        codes = AFTERPULSE_CODES + (self.way[:, None] >= response.cells[classes]).sum(axis=1)
+        shifts = np.zeros(len(codes), dtype=np.int32)
+        arrivals = _uniform_arrival(self.arrival, response.slot_ps)
+        landings = response.landings
+        number = response.ways.landings[codes]
+        for n, (start, end) in enumerate(pairwise(landings.starts.tolist())):
+            here = np.flatnonzero(number == n)
+            words = self.arrival[here].astype(np.uint64)
+            outcome = start + np.searchsorted(landings.thresholds[start:end], words, side="right")
+            shifts[here], arrivals[here] = landings.shifts[outcome], landings.arrivals_ps[outcome]
+        codes = np.where(shifts == 0, codes, response.ways.strays[codes])
+        return is_kept, codes.astype(np.uint8), slots + shifts, arrivals
 
 
 class _Register:
@@ -219,10 +248,10 @@ class _Register:
         self.clicks: list[tuple[int, int, int]] = []
         self.block_counts: list[int] = []
 
-    def _click(self, slot: int, detectors: int, arrival_ps: int) -> bool:
+    def _click(self, slot: int, code: int, arrival_ps: int) -> bool:
         if slot <= self.blanked_to:
             return False
-        self.clicks.append((slot, detectors, arrival_ps))
+        self.clicks.append((slot, code, arrival_ps))
         self.blanked_to = slot + self._response.dead_slots
         return True
 
@@ -231,19 +260,22 @@ class _Register:
         while self._due and self._due[0][0] <= slot:
             self._click(*self._due.pop(0))
 
-    def candidate(self, block: int, number: int, slot: int, landing_slot: int, detectors: int, arrival_ps: int) -> None:
+    def candidate(self, block: int, number: int, slot: int, landing_slot: int, code: int, arrival_ps: int) -> None:
         """Register a kept candidate."""
+        response = self._response
         self.let_come(slot)
-        if self._click(landing_slot, detectors, arrival_ps) and self._response.afterpulse_threshold:
+        is_click = self._click(landing_slot, code, arrival_ps)
+        if is_click and response.afterpulse_threshold and response.ways.begets[code]:
             k0, k1, _, c3 = self._nature
             begets, delay, detector, _ = philox4x32(
                 number + AFTERPULSE_DRAW, block & 0xFFFFFFFF, block >> 32, c3, k0, k1
             )
-            if int(begets) < self._response.afterpulse_threshold:
-                wait = min(-float(log_uniform(delay)) * self._response.afterpulse_tau_slots, GAP_LIMIT)
+            if int(begets) < response.afterpulse_threshold:
+                wait = min(-float(log_uniform(delay)) * response.afterpulse_tau_slots, GAP_LIMIT)
                 whole = math.floor(wait)
-                arrival = math.floor((wait - whole) * self._response.slot_ps) - self._response.slot_ps // 2
-                daughter = (self.blanked_to + 1 + whole, 1 + (int(detector) >> 31), arrival)
+                arrival = math.floor((wait - whole) * response.slot_ps) - response.slot_ps // 2
+                # the codes of afterpulses are the numbers of their detectors
+                daughter = (self.blanked_to + 1 + whole, int(detector) >> response.detector_shift, arrival)
                 place = len(self._due)
                 while place and self._due[place - 1][0] > daughter[0]:
                     place -= 1
@@ -254,14 +286,14 @@ class _Register:
         self.let_come(BLOCK_PULSES - 1)
         self.block_counts.append(len(self.clicks) - sum(self.block_counts))
         self.blanked_to = max(self.blanked_to - BLOCK_PULSES, _NEVER)
-        self._due = [(slot - BLOCK_PULSES, detectors, arrival) for slot, detectors, arrival in self._due]
+        self._due = [(slot - BLOCK_PULSES, code, arrival) for slot, code, arrival in self._due]
 
     def carry(self) -> Carry:
-        slots, detectors, arrivals = zip(*self._due, strict=True) if self._due else ((), (), ())
+        slots, codes, arrivals = zip(*self._due, strict=True) if self._due else ((), (), ())
         return Carry(
             self.blanked_to,
             np.array(slots, dtype=np.int64),
-            np.array(detectors, dtype=np.uint8),
+            np.array(codes, dtype=np.uint8),
             np.array(arrivals, dtype=np.int32),
         )
 
@@ -274,13 +306,9 @@ def _all_candidates(response: Response, keys: Keys, block: int, register: _Regis
     while base < BLOCK_PULSES:
         drawn = _Candidates.draw(response, keys, block, number, step)
         slots = base + np.cumsum(drawn.gaps + 1) - 1
-        is_kept, detectors, landing_slots, arrivals = drawn.classify(
-            response, keys, block, np.minimum(slots, BLOCK_PULSES)
-        )
+        is_kept, codes, landing_slots, arrivals = drawn.classify(response, keys, block, np.minimum(slots, BLOCK_PULSES))
         for j in np.flatnonzero(is_kept & (slots < BLOCK_PULSES)).tolist():
-            register.candidate(
-                block, number + j, int(slots[j]), int(landing_slots[j]), int(detectors[j]), int(arrivals[j])
-            )
+            register.candidate(block, number + j, int(slots[j]), int(landing_slots[j]), int(codes[j]), int(arrivals[j]))
         base = int(slots[-1]) + 1
         number += step
 
@@ -290,15 +318,15 @@ def _live_candidates(response: Response, keys: Keys, block: int, register: _Regi
     base = number = 0
     while True:
         drawn = _Candidates.draw(response, keys, block, number, 1)
-        live = register.blanked_to + 1 - response.landing.reach_slots
+        live = register.blanked_to + 1 - response.landings.reach_slots
         slot = max(base, live) + int(drawn.gaps[0])
         if slot >= BLOCK_PULSES:
             return
-        is_kept, detectors, landing_slots, arrivals = drawn.classify(
+        is_kept, codes, landing_slots, arrivals = drawn.classify(
             response, keys, block, np.array([slot], dtype=np.int64)
         )
         if is_kept[0]:
-            register.candidate(block, number, slot, int(landing_slots[0]), int(detectors[0]), int(arrivals[0]))
+            register.candidate(block, number, slot, int(landing_slots[0]), int(codes[0]), int(arrivals[0]))
         base = slot + 1
         number += 1
 
@@ -315,12 +343,6 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
             candidates(response, keys, block, register)
         register.end_block()
     clicks = np.array(register.clicks, dtype=np.int64).reshape(-1, 3)
-    return (
-        Sample(
-            np.array(register.block_counts, dtype=np.uint32),
-            clicks[:, 0].astype(np.int32),
-            clicks[:, 1].astype(np.uint8),
-            clicks[:, 2].astype(np.int32),
-        ),
-        register.carry(),
-    )
+    columns = (clicks[:, 0].astype(np.int32), clicks[:, 1].astype(np.uint8), clicks[:, 2].astype(np.int32))
+    block_counts = np.array(register.block_counts, dtype=np.uint32)
+    return explained(response, keys, first_block, block_counts, *columns), register.carry()

@@ -12,10 +12,10 @@ import numba
 import numpy as np
 
 from qnetem.runtime.rng_compiled import philox4x32
-from quantum_channel.detector import CELL_COUNT, FIRST_DARK_CELL
 from quantum_channel.log_compiled import log_uniform
 from quantum_channel.response import Response
-from quantum_channel.sampler import AFTERPULSE_DRAW, BLOCK_BITS, GAP_LIMIT, Carry, Keys, Sample
+from quantum_channel.sampler import AFTERPULSE_DRAW, BLOCK_BITS, GAP_LIMIT, Carry, Keys, Sample, explained
+from quantum_channel.ways import AFTERPULSE_CODES, UNIFORM
 
 __all__ = ["sample"]
 
@@ -98,29 +98,48 @@ def _all_received(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes)
 
 @_jit
 def _all_ways(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
-    """Write how each candidate clicked: its place in detector.CELL_DETECTORS."""
+    """Write the code of the way in which each candidate clicked: how many thresholds its word reaches, by halves."""
+    first_half = (cells.shape[1] + 1) >> 1
     for i in range(count):
         word, c = np.uint64(way[numbers[i]]), classes[i]
-        cell = np.int32(0)
-        for t in range(CELL_COUNT - 1):
-            cell += np.int32(word >= cells[c, t])
-        found[i] = cell
+        reached, half = 0, first_half
+        while half:
+            reached += half * (word >= cells[c, reached + half - 1])
+            half >>= 1
+        found[i] = AFTERPULSE_CODES + reached
 
 
 @_jit
-def _all_lands(count, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, slots, lands, arrivals_ps):  # type: ignore[no-untyped-def]
-    """Write the slots that candidates land in, and their arrivals there."""
+def _all_lands(  # type: ignore[no-untyped-def]
+    count,
+    numbers,
+    arrival,
+    found,
+    kinds,
+    strays,
+    thresholds,
+    shifts,
+    table_ps,
+    guide,
+    slot_ps,
+    slots,
+    lands,
+    arrivals_ps,
+):
+    """Write the slots that candidates land in, their arrivals there, and the codes that they have there."""
     for i in range(count):
-        word = np.uint64(arrival[numbers[i]])
-        if found[i] >= FIRST_DARK_CELL:
+        word, kind = np.uint64(arrival[numbers[i]]), kinds[found[i]]
+        if kind == UNIFORM:
             lands[i] = slots[i]
             arrivals_ps[i] = np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2
         else:
-            outcome = guide[np.int64(word >> np.uint64(22))]
-            while outcome < len(thresholds) and word >= thresholds[outcome]:
+            outcome = guide[(np.int64(kind) << 10) + np.int64(word >> np.uint64(22))]
+            while word >= thresholds[outcome]:
                 outcome += 1
             lands[i] = slots[i] + shifts[outcome]
             arrivals_ps[i] = table_ps[outcome]
+            if shifts[outcome] != 0:
+                found[i] = strays[found[i]]
 
 
 @_jit
@@ -136,7 +155,7 @@ def _come(limit, dead, blanked, due_at, due_end, due, n, clicks):  # type: ignor
 
 
 @_jit
-def _beget(number, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, due):  # type: ignore[no-untyped-def]
+def _beget(number, block, keys, afterpulse, slot_ps, detector_shift, blanked, due_at, due_end, due):  # type: ignore[no-untyped-def]
     """Put the afterpulse of the click that was candidate `number` among those due; return their new end."""
     low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
     begets, delay, detector, _ = philox4x32(
@@ -152,7 +171,7 @@ def _beget(number, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, d
         due[0][place], due[1][place], due[2][place] = due[0][place - 1], due[1][place - 1], due[2][place - 1]
         place -= 1
     due[0][place] = slot
-    due[1][place] = np.uint8(1 + (detector >> np.uint64(31)))
+    due[1][place] = np.uint8(detector >> np.uint64(detector_shift))
     due[2][place] = np.int32(np.int64(math.floor((wait - whole) * slot_ps)) - slot_ps // 2)
     return due_end + 1
 
@@ -175,6 +194,7 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     keys,
     tables,
     cells,
+    ways,
     landing,
     whole,
     afterpulse,
@@ -189,10 +209,11 @@ def _all_candidates(  # type: ignore[no-untyped-def]
 ):
     """Register a chunk of candidates: what depends on each alone by array, then the electronics one by one."""
     basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
+    kinds, strays, begets = ways
     thresholds, shifts, table_ps, guide = landing
-    slot_ps, dead, _, is_certain = whole
+    slot_ps, dead, _, is_certain, detector_shift = whole
     gaps, keep, way, arrival = drawn
-    offsets, detectors, times_ps = clicks
+    offsets, codes, times_ps = clicks
     slots, classes, found, lands, arrivals_ps, numbers, levels = space
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
@@ -209,7 +230,10 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     k0, k1, c2, c3 = keys[2, 0], keys[2, 1], keys[2, 2], keys[2, 3]
     _all_received(left, start, high, slots, c2, c3, k0, k1, basis_thresholds[1], classes)
     _all_ways(left, numbers, way, classes, cells, found)
-    _all_lands(left, numbers, arrival, found, thresholds, shifts, table_ps, guide, slot_ps, slots, lands, arrivals_ps)
+    _all_lands(
+        left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, slot_ps,
+        slots, lands, arrivals_ps,
+    )  # fmt: skip
     for i in range(left):
         j = np.int64(numbers[i])
         if np.uint64(keep[j]) >= accept[classes[i]]:
@@ -218,24 +242,41 @@ def _all_candidates(  # type: ignore[no-untyped-def]
             blanked, due_at, n = _come(np.int64(slots[i]), dead, blanked, due_at, due_end, due, n, clicks)
         land = np.int64(lands[i])
         is_click = land > blanked
-        offsets[n], detectors[n], times_ps[n] = land, 1 + found[i] % FIRST_DARK_CELL, arrivals_ps[i]
+        offsets[n], codes[n], times_ps[n] = land, found[i], arrivals_ps[i]
         n += np.int64(is_click)
         blanked = land + dead if is_click else blanked
-        if afterpulse[0] > 0 and is_click:
-            due_end = _beget(first + j, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, due)
+        if afterpulse[0] > 0 and is_click and begets[found[i]]:
+            due_end = _beget(first + j, block, keys, afterpulse, slot_ps, detector_shift, blanked, due_at, due_end, due)
     return base, blanked, due_at, due_end, n
 
 
 @_jit
 def _live_candidates(  # type: ignore[no-untyped-def]
-    base, first, block, keys, tables, cells, landing, whole, afterpulse, drawn, blanked, due_at, due_end, due, n, clicks
+    base,
+    first,
+    block,
+    keys,
+    tables,
+    cells,
+    ways,
+    landing,
+    whole,
+    afterpulse,
+    drawn,
+    blanked,
+    due_at,
+    due_end,
+    due,
+    n,
+    clicks,
 ):
     """Register a chunk of candidates one by one, passing over what is blanked."""
     basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
+    kinds, strays, begets = ways
     thresholds, shifts, table_ps, guide = landing
-    slot_ps, dead, reach, _ = whole
+    slot_ps, dead, reach, _, detector_shift = whole
     gaps, keep, way, arrival = drawn
-    offsets, detectors, times_ps = clicks
+    offsets, codes, times_ps = clicks
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
     one_number, one_class, one_found = np.empty(1, np.int32), np.empty(1, np.int32), np.empty(1, np.int32)
@@ -257,17 +298,20 @@ def _live_candidates(  # type: ignore[no-untyped-def]
         one_number[0], one_class[0], one_slot[0] = j, c, slot
         _all_ways(1, one_number, way, one_class, cells, one_found)
         _all_lands(
-            1, one_number, arrival, one_found, thresholds, shifts, table_ps, guide, slot_ps, one_slot, one_land, one_ps
-        )
-        land, cell, arrival_ps = np.int64(one_land[0]), one_found[0], one_ps[0]
+            1, one_number, arrival, one_found, kinds, strays, thresholds, shifts, table_ps, guide, slot_ps,
+            one_slot, one_land, one_ps,
+        )  # fmt: skip
+        land, code, arrival_ps = np.int64(one_land[0]), one_found[0], one_ps[0]
         if due_at < due_end:
             blanked, due_at, n = _come(slot, dead, blanked, due_at, due_end, due, n, clicks)
         if land > blanked:
-            offsets[n], detectors[n], times_ps[n] = land, 1 + cell % FIRST_DARK_CELL, arrival_ps
+            offsets[n], codes[n], times_ps[n] = land, code, arrival_ps
             n += 1
             blanked = land + dead
-            if afterpulse[0] > 0:
-                due_end = _beget(first + j, block, keys, afterpulse, slot_ps, blanked, due_at, due_end, due)
+            if afterpulse[0] > 0 and begets[code]:
+                due_end = _beget(
+                    first + j, block, keys, afterpulse, slot_ps, detector_shift, blanked, due_at, due_end, due
+                )
     return base, blanked, due_at, due_end, n
 
 
@@ -283,8 +327,9 @@ _SIGNATURE = numba.types.Tuple((_U32, _Clicks, _Due, numba.int64))(
     numba.float64,  # gap scale
     numba.types.UniTuple(_U64, 4),  # thresholds: bases, intensities, accept, accept_intensity
     _Matrix64,  # cells
+    numba.types.UniTuple(_U8, 3),  # ways: landings, strays, begets
     numba.types.Tuple((_U64, _I32, _I32, _I32)),  # landing: thresholds, shifts, arrivals, guide
-    numba.types.UniTuple(numba.int64, 4),  # slot_ps, dead slots, reach, is_certain
+    numba.types.UniTuple(numba.int64, 5),  # slot_ps, dead slots, reach, is_certain, detector_shift
     numba.types.Tuple((numba.uint64, numba.float64)),  # afterpulses: threshold, tau
     numba.boolean,  # is_skipping
     numba.int64,  # last blanked slot
@@ -302,6 +347,7 @@ def _run(  # type: ignore[no-untyped-def]
     scale,
     tables,
     cells,
+    ways,
     landing,
     whole,
     afterpulse,
@@ -336,12 +382,12 @@ def _run(  # type: ignore[no-untyped-def]
                 due_at, due_end = np.int64(0), due_end - due_at
             if is_skipping:
                 base, blanked, due_at, due_end, n = _live_candidates(
-                    base, first, block, keys, tables, cells, landing, whole, afterpulse, drawn,
+                    base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn,
                     blanked, due_at, due_end, due, n, clicks,
                 )  # fmt: skip
             else:
                 base, blanked, due_at, due_end, n = _all_candidates(
-                    base, first, block, keys, tables, cells, landing, whole, afterpulse, drawn, space,
+                    base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn, space,
                     blanked, due_at, due_end, due, n, clicks,
                 )  # fmt: skip
             first += step
@@ -362,7 +408,7 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
     room = int(r.registered_prob * _BLOCK * block_count * 1.05) + 4 * step + len(carry.due_slots)
     # what its intensity lets pass clicks, and does so in its own slot
     is_certain = (
-        not r.landing.reach_slots
+        not r.landings.reach_slots
         and not r.afterpulse_threshold
         and bool(np.ptp(r.accept.reshape(-1, 8), axis=1).max() == 0)
     )
@@ -373,8 +419,9 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         r.gap_scale,
         (r.basis_thresholds, r.intensity_thresholds, r.accept, r.accept_intensity),
         r.cells,
-        (r.landing.thresholds, r.landing.shifts, r.landing.arrivals_ps, r.landing.guide),
-        (r.slot_ps, r.dead_slots, r.landing.reach_slots, int(is_certain)),
+        (r.ways.landings, r.ways.strays, r.ways.begets),
+        (r.landings.thresholds, r.landings.shifts, r.landings.arrivals_ps, r.landings.guide),
+        (r.slot_ps, r.dead_slots, r.landings.reach_slots, int(is_certain), r.detector_shift),
         (r.afterpulse_threshold, r.afterpulse_tau_slots),
         r.is_skipping,
         carry.blanked_to,
@@ -382,4 +429,4 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         (np.empty(room, np.int32), np.empty(room, np.uint8), np.empty(room, np.int32)),
         step,
     )
-    return Sample(counts, *clicks), Carry(blanked_to, *due)
+    return explained(r, keys, first_block, counts, *clicks), Carry(blanked_to, *due)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from quantum_channel import detector, fibre, source, timing
+from quantum_channel.clicks import click_table
 from quantum_channel.conditions import conditions
 from quantum_channel.link import Link
 from quantum_channel.parameters import RANGES, SETTABLE, BadLinkError, Parameters, checked_settings, effective
-from quantum_channel.response import cell_probs, respond
+from quantum_channel.response import respond
+from quantum_channel.ways import AFTERPULSE_CODES
 
 GIVEN: Final[dict[str, Any]] = {
     "length_km": 25.0,
@@ -59,7 +61,7 @@ def test_physics_refuses_what_is_negative_or_no_number(bad: float) -> None:
         lambda: source.arriving_means((0.1, bad), 0.5),
         lambda: source.arriving_means((0.1,), bad),
         lambda: detector.dark_prob(bad, 1e9),
-        lambda: detector.split_means(np.ones(1), bad),
+        lambda: source.intensity_ratios(bad),
         lambda: timing.sigma_ps((1.0, math.nan)),
     ):
         with pytest.raises(BadLinkError):
@@ -73,18 +75,40 @@ def test_photon_numbers_are_poisson() -> None:
     assert (source.photon_number_prob(0, 0), source.photon_number_prob(0, 1)) == (1, 0)
 
 
-def test_cells_add_up_to_any_click_and_split_as_light_does() -> None:
-    cells = detector.click_cells(np.array([0.3]), np.array([0.1]), 0.01)[0]
-    assert cells.sum() == pytest.approx(1 - 0.99**2 * math.exp(-0.4), rel=1e-12)
-    at_0 = cells[detector.CELL_DETECTORS & 1 == 1].sum()
-    at_1 = cells[detector.CELL_DETECTORS & 2 == 2].sum()
+def test_sets_add_up_and_split_as_light_and_darks_do() -> None:
+    sets = detector.darkened(detector.lit_sets(np.array([0.3, 0.1])), 0.01)
+    assert sets.sum() == pytest.approx(1, rel=1e-12)
+    assert sets[0] == pytest.approx(0.99**2 * math.exp(-0.4), rel=1e-12)
+    at_0, at_1 = sets[1] + sets[3], sets[2] + sets[3]
     assert at_0 == pytest.approx(detector.click_prob(0.3, 0.01), rel=1e-12)
     assert at_1 == pytest.approx(detector.click_prob(0.1, 0.01), rel=1e-12)
-    assert cells[2] + cells[5] == pytest.approx(at_0 * at_1, rel=1e-12)  # detectors are independent
-    dark = detector.click_cells(np.zeros(1), np.zeros(1), 1e-7)[0]
-    assert dark[: detector.FIRST_DARK_CELL].sum() == 0
-    assert dark.sum() == pytest.approx(2e-7, rel=1e-6)
+    assert sets[3] == pytest.approx(at_0 * at_1, rel=1e-12)  # detectors are independent
+    dark = detector.darkened(detector.lit_sets(np.zeros(4)), 1e-7)
+    assert dark[1:].sum() == pytest.approx(4e-7, rel=1e-6)
+    assert dark[[5, 9]] == pytest.approx(1e-14, rel=1e-6)  # the improbable keeps its digits
     assert detector.click_prob(0.0, 1.0) == 1
+
+
+def test_sets_of_so_many_photons_average_to_those_of_coherent_light() -> None:
+    shares, mean = np.array([0.2, 0.05, 0.3, 0.1]), 1.3
+    of_numbers = detector.photon_sets(shares, 40)
+    poisson = np.array([source.photon_number_prob(mean, n) for n in range(41)])
+    assert poisson @ of_numbers == pytest.approx(detector.lit_sets(mean * shares), rel=1e-12)
+    assert of_numbers[1, [1, 2, 4, 8]] == pytest.approx(shares, rel=1e-15)
+
+
+def test_intensities_fluctuate_around_their_mean() -> None:
+    for sigma in (0.0, 0.05, 0.3, 1.0):
+        ratios, weights = source.intensity_ratios(sigma)
+        assert weights.sum() == pytest.approx(1, rel=1e-12)
+        assert float(weights @ ratios) == pytest.approx(1, rel=1e-12)
+        assert ratios.min() >= 0
+        # of a normal cut at +-c: 1 - 2 c phi(c)/(2 Phi(c) - 1)
+        c = 1 / sigma if sigma else math.inf
+        kept = 1 - 2 * c * math.exp(-(c**2) / 2) / math.sqrt(2 * math.pi) / math.erf(c / math.sqrt(2)) if sigma else 0
+        assert float(weights @ (ratios - 1) ** 2) == pytest.approx(sigma**2 * kept, rel=1e-9)
+    ratios, weights = source.intensity_ratios(0.1)
+    assert float(weights @ np.exp(-0.8 * ratios)) == pytest.approx(math.exp(-0.8 + 0.8**2 * 0.01 / 2), rel=1e-10)
 
 
 def test_dark_counts_become_a_probability_per_gate() -> None:
@@ -137,16 +161,19 @@ def test_without_jitter_every_click_stays_at_the_centre_of_its_slot() -> None:
 
 def test_conditions_put_all_losses_into_one_probability() -> None:
     nature = conditions(PLANNED)
-    assert nature.detection_prob == pytest.approx(0.85 * 10 ** (-0.76), rel=1e-12)
+    assert nature.detection_probs == pytest.approx([0.85 * 10 ** (-0.76)] * 2, rel=1e-12)
+    assert nature.receiver_probs == pytest.approx([0.85 * 10 ** (-0.2)] * 2, rel=1e-12)
     assert nature.sigma_ps == pytest.approx(math.hypot(30, 50) / 2.354820045, rel=1e-9)
     assert (nature.dead_slots, nature.afterpulse_tau_slots) == (50, 10)
 
 
 def test_classes_differ_as_bases_and_bits_do() -> None:
     nature = replace(conditions(PLANNED), wrong_probs=(0.1, 0.2), dark_prob=0.0)
-    cells = cell_probs(PLANNED.intensities, nature)
-    assert cells.shape == (2, 2, 2, 2, detector.CELL_COUNT)
-    mean = 0.4 * nature.detection_prob
+    table = click_table(PLANNED, nature)
+    cells = table.cells
+    assert cells.shape == (2, 2, 2, 2, 3)
+    assert table.ways.detectors[AFTERPULSE_CODES:].tolist() == [1, 2, 3]
+    mean = 0.4 * nature.detection_probs[0]
     for basis, wrong in ((0, 0.1), (1, 0.2)):
         for bit in (0, 1):
             wrong_only = cells[0, basis, basis, bit, 1 - bit]
@@ -160,7 +187,7 @@ def test_classes_differ_as_bases_and_bits_do() -> None:
 
 def test_response_bounds_and_means_are_those_of_the_link() -> None:
     response = respond(PLANNED)
-    clicks = -np.expm1(-np.array([0.4, 0.13]) * conditions(PLANNED).detection_prob - 2e-7)
+    clicks = -np.expm1(-np.array([0.4, 0.13]) * conditions(PLANNED).detection_probs[0] - 2e-7)
     assert response.candidate_prob == pytest.approx(clicks[0], rel=1e-9)
     assert response.click_prob == pytest.approx(0.35 * clicks[0] + 0.65 * clicks[1], rel=1e-9)
     assert response.accept_intensity.tolist() == [2**32, round(clicks[1] / clicks[0] * 2**32)]
@@ -175,7 +202,7 @@ def test_a_parameter_out_of_range_is_refused_by_name(name: str) -> None:
         with pytest.raises(BadLinkError, match=f"^{name} .* is not in "):
             Parameters(**{**GIVEN, name: bad})
     for good in (low, high):
-        Parameters(**{**GIVEN, name: type(GIVEN[name])(good)})
+        Parameters(**{**GIVEN, name: type(getattr(PLANNED, name))(good)})
 
 
 @pytest.mark.parametrize(
