@@ -3,7 +3,7 @@
 TO RECORD, from inside an operation on the store (a function of its connection): `record(db, event, key_id=..., ...)`.
 The entry becomes durable with the operation's effect, in one commit, and vanishes with it when the operation fails:
 there is never an effect without its entry, nor an entry without its effect. From elsewhere (a refusal, a decision of
-policy): `await store.record(event, key_id=..., ...)`, which returns when the entry is durable.
+policy): `await store.audit.record(event, key_id=..., ...)`, which returns when the entry is durable.
 
 Fields are names, numbers and reasons, never key material; `value` is not written: the entry carries a keyed digest of
 it (HMAC-SHA256 under a secret of this KME, 128 bits), for a plain digest of a short key reveals it.
@@ -29,14 +29,12 @@ Field = str | int | float | bool | None
 
 # Event, and what it says. Others add theirs here: a name that is not listed is refused.
 EVENTS: Final[dict[str, str]] = {
-    "store.opened": "The store was opened; incarnation.",
     "store.key.rotated": "The store is sealed under a new storage key.",
     "block.available": "Key bits were made with a peer: link_id, block_id, bits.",
     "block.quarantined": "Key bits that the peer does not hold, or holds otherwise, were destroyed.",
     "key.reserved": "Issue: bits were taken for a key; master, peer_node (empty: drawn here), size_bits.",
     "key.assigned": "Issue, at the slave's KME: it holds the key for the slaves named.",
     "key.delivered": "The key left this KME: party (SAE), role (master or slave).",
-    "key.consumed": "All parties of this KME have it; its bits are destroyed.",
     "key.voided": "The key was given up before its master had it; its bits are burned.",
     "key.void.confirmed": "The peer has voided it too.",
     "key.expired": "Nobody collected it in time; its bits are destroyed.",

@@ -7,7 +7,7 @@ import hmac
 import sqlite3
 from collections.abc import Iterable
 
-from node.keys import material, pools
+from node.keys import audit, material, pools
 from node.keys.records import Block, BlockRole, BlockState, Halves, PoolFullError, UnknownBlockError
 from qnetem.runtime.errors import BadInputError, ConflictError
 
@@ -29,13 +29,13 @@ def prepare(db: sqlite3.Connection, block: Block, secret: bytes, capacity_bits: 
         )
     known = _find(db, block.block_id)
     if known is not None:
-        if known[1] == block and hmac.compare_digest(_secret(db, known[0]), secret):
+        if known[1] == block and _is_held(db, known[0], halves, secret):
             return
         raise ConflictError(f"block {block.block_id}: is known already, {known[1].state}")
     if pools.pool(db, block.peer_node).held_bits + halves.own_bits + halves.peer_bits > capacity_bits:
         raise PoolFullError(f"block {block.block_id}: the pool of {block.peer_node} is full ({capacity_bits} bits)")
     row = _insert(db, block, halves)
-    db.execute("INSERT INTO secrets VALUES (?, ?)", (row, secret))
+    material.write(db, row, secret, ((halves.own_start, halves.own_end), (halves.peer_start, halves.peer_end)))
 
 
 def commit(db: sqlite3.Connection, block_id: str) -> None:
@@ -48,6 +48,8 @@ def commit(db: sqlite3.Connection, block_id: str) -> None:
     db.execute("UPDATE blocks SET state = ?, is_confirmed = ? WHERE id = ?", (BlockState.AVAILABLE, is_confirmed, row))
     halves = Halves.of(block.bit_count, block.role)
     pools.make(db, block.peer_node, "available" if is_confirmed else "unconfirmed", halves.own_bits, halves.peer_bits)
+    bits = halves.own_bits + halves.peer_bits
+    audit.record(db, "block.available", link_id=block.link_id, block_id=block_id, bits=bits)
 
 
 def confirm(db: sqlite3.Connection, block_id: str) -> None:
@@ -70,7 +72,7 @@ def abort(db: sqlite3.Connection, block_id: str) -> None:
         return
     _demand(held, BlockState.PREPARED)
     db.execute("UPDATE blocks SET state = ?, live_bits = 0 WHERE id = ?", (BlockState.ABORTED, row))
-    db.execute("DELETE FROM secrets WHERE block = ?", (row,))
+    material.forget(db, row)
 
 
 def quarantine(db: sqlite3.Connection, block_id: str) -> None:
@@ -94,6 +96,8 @@ def quarantine(db: sqlite3.Connection, block_id: str) -> None:
         "UPDATE blocks SET state = ?, own_next_bits = own_end_bits, peer_left_bits = 0 WHERE id = ?",
         (BlockState.QUARANTINED, row),
     )
+    bits = own_end - own_next + sum(length for _, _, length in peer_spans)
+    audit.record(db, "block.quarantined", link_id=block.link_id, block_id=block_id, bits=bits)
 
 
 def in_doubt(db: sqlite3.Connection, link_id: str) -> list[Block]:
@@ -137,9 +141,12 @@ def _demand(block: Block, state: BlockState) -> None:
         raise ConflictError(f"block {block.block_id}: is {block.state}, not {state}")
 
 
-def _secret(db: sqlite3.Connection, row: int) -> bytes:
-    found = db.execute("SELECT secret FROM secrets WHERE block = ?", (row,)).fetchone()
-    return b"" if found is None else bytes(found[0])
+def _is_held(db: sqlite3.Connection, row: int, halves: Halves, secret: bytes) -> bool:
+    for start, end in ((halves.own_start, halves.own_end), (halves.peer_start, halves.peer_end)):
+        held = material.read(db, [(row, start, end - start)])
+        if not hmac.compare_digest(held, secret[start // 8 : end // 8]):
+            return False
+    return True
 
 
 def _insert(db: sqlite3.Connection, block: Block, halves: Halves) -> int:

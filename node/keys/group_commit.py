@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from node.keys.audit_log import AuditLog
+from node.keys.connection import StoreConnection, unlock
 from node.keys.schema import broken, open_database
 from qnetem.runtime import crashpoint
 from qnetem.runtime.errors import QnetemError, StorageError
@@ -55,9 +57,18 @@ class _Job:
 class GroupCommit:
     """The only one that touches the database at `path`."""
 
-    def __init__(self, path: Path) -> None:
-        """Nothing is opened before `open`."""
+    def __init__(self, path: Path, key_path: Path | None = None, emulated_s: Callable[[], float] = lambda: 0.0) -> None:
+        """Nothing is opened before `open`.
+
+        Args:
+            path: The database; the audit trail lies beside it.
+            key_path: The file of its storage key; None: beside it too.
+            emulated_s: Emulated time, for the audit trail.
+        """
         self._path = path
+        self._key_path = key_path
+        self._emulated_s = emulated_s
+        self.audit_log = AuditLog(path.with_suffix(".audit.jsonl"))
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -104,10 +115,14 @@ class GroupCommit:
         return value
 
     def _run(self, first: _Job) -> None:
-        db: sqlite3.Connection | None = None
+        db: StoreConnection | None = None
         try:
-            db = open_database(self._path)
+            db = open_database(self._path, self._key_path)
+            self.audit_log.open(db)
         except Exception as error:
+            if db is not None:
+                db.close()
+                db = None
             first.error = error
         _settle([first])
         is_dirty = db is not None
@@ -131,18 +146,21 @@ class GroupCommit:
         if db is not None:
             self._fold(db)
             db.close()
+            self.audit_log.close()
 
-    def _commit(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
+    def _commit(self, db: StoreConnection, jobs: list[_Job]) -> None:
         try:
             db.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 self._attempt(db, job)
                 if not db.in_transaction:  # SQLite itself gave the whole transaction up
                     raise job.error or sqlite3.OperationalError("transaction lost")
+            self.audit_log.seal(db, self._emulated_s())
             done = [job.step for job in jobs if job.error is None and job.step is not None]
             for step in done:
                 crashpoint.reach(f"{step}.before")
             db.execute("COMMIT")
+            self.audit_log.append(db)
             for step in done:
                 crashpoint.reach(f"{step}.after")
         except BaseException as error:
@@ -150,37 +168,44 @@ class GroupCommit:
                 job.error = job.error or (broken(self._path, error) if isinstance(error, sqlite3.Error) else error)
             with suppress(sqlite3.Error):  # then the next BEGIN fails, and says so to those who wait
                 db.execute("ROLLBACK")
+            self.audit_log.discard(db)
+            with suppress(sqlite3.Error, StorageError):  # a rotation of the storage key may have been undone
+                unlock(db, self._path, self._key_path)
             for job in jobs:
                 if job.step is None:
                     self._read(db, job)
 
-    def _read(self, db: sqlite3.Connection, job: _Job) -> None:
+    def _read(self, db: StoreConnection, job: _Job) -> None:
         """Repeat a reading job by itself: what others could not write is no reason to refuse it."""
         job.error = None
         try:
             db.execute("BEGIN")
             self._attempt(db, job)
             db.execute("ROLLBACK")
+            self.audit_log.discard(db)
         except sqlite3.Error as error:
             job.error = broken(self._path, error)
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
 
-    def _attempt(self, db: sqlite3.Connection, job: _Job) -> None:
+    def _attempt(self, db: StoreConnection, job: _Job) -> None:
+        noted_count = len(db.trail.notes)
         db.execute("SAVEPOINT job")
         try:
             job.value = job.operation(db)
         except Exception as error:
             is_ours = isinstance(error, QnetemError) or not isinstance(error, sqlite3.Error)
             job.error = error if is_ours else broken(self._path, error)
+            del db.trail.notes[noted_count:]
             if db.in_transaction:
                 db.execute("ROLLBACK TO job")
         if db.in_transaction:
             db.execute("RELEASE job")
 
-    def _fold(self, db: sqlite3.Connection) -> None:
+    def _fold(self, db: StoreConnection) -> None:
         # a full disk: the log stays, and is complete; the next commit tells those who wait
         with suppress(sqlite3.Error):
+            self.audit_log.fold(db)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

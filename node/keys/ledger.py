@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.keys import material, pools
+from node.keys import audit, material, pools
+from node.keys.connection import of
 from node.keys.material import Span
 from node.keys.records import (
     Assignment,
@@ -54,13 +55,13 @@ def insert(
     saes: Sequence[str],
     where: Sequence[Span],
     now_s: float,
-    value: bytes | None = None,
+    expires_s: float | None = None,
+    value: bytes | bytearray | None = None,
 ) -> None:
-    """Add a key; `saes` are the slaves attached to this KME, who may collect it."""
-    db.execute(
-        "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (key.key_id, key.peer_node, key.is_master, key.master_sae_id, key.size_bits, key.state, now_s, value),
-    )
+    """Add a key; `saes` are the slaves attached to this KME, who may collect it until `expires_s`, emulated."""
+    sealed = None if value is None else of(db).vault.seal(value, _place(key.key_id))
+    row = (key.key_id, key.peer_node, key.is_master, key.master_sae_id, key.size_bits, key.state)
+    db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, now_s, expires_s, sealed))
     db.executemany("INSERT INTO parties VALUES (?, ?, 0)", [(key.key_id, sae) for sae in saes])
     rows = [(key.key_id, position, *span) for position, span in enumerate(where)]
     db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
@@ -75,8 +76,11 @@ def reserve(
     size_bits: int,
     now_s: float,
     draw: Draw,
+    expires_s: float | None = None,
 ) -> list[Assignment]:
     """Take `number` keys out of the own half of the pool shared with `peer_node` ("": draw them), under new ids.
+
+    What slaves attached here have not collected by `expires_s`, emulated, they will not.
 
     Raises:
         PoolExhaustedError: Less is there than asked for; names both.
@@ -90,7 +94,8 @@ def reserve(
         key_id = str(uuid.UUID(bytes=draw(16), version=4))
         key = Key(key_id, peer_node, True, master_sae_id, size_bits, KeyState.RESERVED)
         value = None if peer_node else draw(size_bits // 8)
-        insert(db, key, local_saes, [span for _, span in pieces], now_s, value)
+        insert(db, key, local_saes, [span for _, span in pieces], now_s, expires_s, value)
+        audit.record(db, "key.reserved", key_id=key_id, master=master_sae_id, peer_node=peer_node, size_bits=size_bits)
         reserved.append(Assignment(key_id, tuple(Piece(name, span[1], span[2]) for name, span in pieces)))
     return reserved
 
@@ -139,7 +144,7 @@ def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float) -> lis
         key = find(db, key_id)
         if key is None or key.state is not KeyState.RESERVED:
             raise ConflictError(f"key {key_id}: is not reserved any more")
-        issued.append(IssuedKey(key_id, _value(db, key)))
+        issued.append(_issue(db, key, key.master_sae_id, "master"))
         pools.move(db, key.peer_node, "reserved", "assigned", key.size_bits)
         db.execute("UPDATE keys SET state = ?, changed_s = ? WHERE key_id = ?", (KeyState.ASSIGNED, now_s, key_id))
         _consume_if_collected(db, key, now_s)
@@ -147,13 +152,18 @@ def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float) -> lis
 
 
 def collect(
-    db: sqlite3.Connection, sae_id: str, master_sae_id: str, key_ids: Sequence[str], now_s: float
+    db: sqlite3.Connection,
+    sae_id: str,
+    master_sae_id: str,
+    key_ids: Sequence[str],
+    now_s: float,
+    emulated_s: float = float("-inf"),
 ) -> list[IssuedKey]:
-    """Hand keys to one of their slaves, all or none; each slave gets each once.
+    """Hand keys to one of their slaves, all or none; each slave gets each once, before it expires.
 
     Raises:
         NotNamedError: The SAE was not named for one of them.
-        KeysNotFoundError: One is unknown, not of this master, not ASSIGNED, or this slave has it.
+        KeysNotFoundError: One is unknown, not of this master, not ASSIGNED, expired, or this slave has it.
     """
     keys: list[Key] = []
     is_missing = False
@@ -169,12 +179,13 @@ def collect(
             raise NotNamedError("the caller was not named when the key was issued")
         is_there = party is not None and party[0] == 0 and key.state is KeyState.ASSIGNED
         is_missing = is_missing or not is_there or key.master_sae_id != master_sae_id
+        is_missing = is_missing or _is_expired(db, key_id, emulated_s)
         keys.append(key)
     if is_missing:
         raise KeysNotFoundError("one or more keys specified are not found on KME")
     issued = []
     for key in keys:
-        issued.append(IssuedKey(key.key_id, _value(db, key)))
+        issued.append(_issue(db, key, sae_id, "slave"))
         db.execute("UPDATE parties SET is_collected = 1 WHERE key_id = ? AND sae_id = ?", (key.key_id, sae_id))
         _consume_if_collected(db, key, now_s)
     return issued
@@ -190,7 +201,10 @@ def end(db: sqlite3.Connection, key: Key, state: KeyState, now_s: float) -> None
         target = "expired"
     pools.move(db, key.peer_node, source, target, key.size_bits)
     material.destroy(db, spans(db, key.key_id))
-    db.execute("UPDATE keys SET state = ?, changed_s = ?, material = NULL WHERE key_id = ?", (state, now_s, key.key_id))
+    db.execute("UPDATE keys SET state = ?, changed_s = ?, sealed = NULL WHERE key_id = ?", (state, now_s, key.key_id))
+    if state is not KeyState.CONSUMED:
+        event = "key.expired" if state is KeyState.EXPIRED else "key.voided"
+        audit.record(db, event, key_id=key.key_id, peer_node=key.peer_node, size_bits=key.size_bits)
 
 
 def spans(db: sqlite3.Connection, key_id: str) -> list[Span]:
@@ -200,11 +214,23 @@ def spans(db: sqlite3.Connection, key_id: str) -> list[Span]:
     )
 
 
-def _value(db: sqlite3.Connection, key: Key) -> SecretBytes:
+def _place(key_id: str) -> bytes:
+    return b"key " + key_id.encode()
+
+
+def _is_expired(db: sqlite3.Connection, key_id: str, emulated_s: float) -> bool:
+    (expires_s,) = db.execute("SELECT expires_s FROM keys WHERE key_id = ?", (key_id,)).fetchone()
+    return expires_s is not None and expires_s <= emulated_s
+
+
+def _issue(db: sqlite3.Connection, key: Key, party: str, role: str) -> IssuedKey:
     if key.peer_node:
-        return SecretBytes(material.read(db, spans(db, key.key_id)))
-    (value,) = db.execute("SELECT material FROM keys WHERE key_id = ?", (key.key_id,)).fetchone()
-    return SecretBytes(bytes(value))
+        value = material.read(db, spans(db, key.key_id))
+    else:
+        (sealed,) = db.execute("SELECT sealed FROM keys WHERE key_id = ?", (key.key_id,)).fetchone()
+        value = of(db).vault.open(sealed, _place(key.key_id))
+    audit.record(db, "key.delivered", key_id=key.key_id, value=value, party=party, role=role)
+    return IssuedKey(key.key_id, SecretBytes(value))
 
 
 def _consume_if_collected(db: sqlite3.Connection, key: Key, now_s: float) -> None:

@@ -72,12 +72,13 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """What a store holds, and for how long (wall seconds).
+    """What a store holds, and for how long (wall seconds, but for the lifetime).
 
     Attributes:
         capacity_bits: Per peer: blocks above it are refused (PoolFullError).
-        key_lifetime_s: A key that was not collected by then expires.
-        tombstone_s: How long an ended key's id is remembered, to tell "not yours" from "not there".
+        key_lifetime_s: A key that was not collected by then, emulated time, expires.
+        tombstone_s: How long an ended key's id is remembered, to tell "not yours" from "not there"; and a block's,
+            after the last of its bits has lost its value.
         reserve_limit_s: A reservation that was neither delivered nor voided by then is given up.
         pulse_stride: Pulse blocks reserved ahead in one durable step.
     """
@@ -204,6 +205,7 @@ class SweepCounts:
     given_up_count: int
     expired_count: int
     forgotten_count: int
+    forgotten_blocks_count: int = 0
 
 
 class UnknownBlockError(NotFoundError):

@@ -5,19 +5,29 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from node.keys.audit import FIRST_MAC
+from node.keys.connection import StoreConnection, adopt, unlock
 from qnetem.runtime.errors import StorageError
 
 __all__ = ["SCHEMA_VERSION", "broken", "open_database"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x716E6B73  # "qnks"
 
-# Secrets lie apart from the rows that change, so that a change of those does not write a secret anew. `own` and `peer`
-# bounds are records.Halves; own_next_bits is the first bit of the own half not given; `used` holds, merged, the
-# intervals of the peer's half that were given; live_bits counts the bits that still have a value; pools: records.Pool.
+# Secrets lie apart from the rows that change, sealed in chunks (node.keys.material), so that spending a key writes one
+# chunk anew. `own` and `peer` bounds are records.Halves; own_next_bits is the first bit of the own half not given;
+# `used` holds, merged, the intervals of the peer's half that were given; live_bits counts the bits that still have a
+# value; ended_s: since when (wall) none has. pools: records.Pool. Of keys, changed_s is wall, expires_s emulated time.
 _TABLES: Final = """
+CREATE TABLE vault (
+    id INTEGER PRIMARY KEY CHECK (id = 1), store_id BLOB NOT NULL, data_key BLOB NOT NULL, audit_secret BLOB NOT NULL
+);
+CREATE TABLE audit_head (
+    id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, mac BLOB NOT NULL
+);
+CREATE TABLE audit_outbox (last_seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, lines BLOB NOT NULL);
 CREATE TABLE blocks (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     block_id TEXT NOT NULL UNIQUE,
     link_id TEXT NOT NULL,
     peer_node TEXT NOT NULL,
@@ -30,13 +40,17 @@ CREATE TABLE blocks (
     peer_start_bits INTEGER NOT NULL,
     peer_end_bits INTEGER NOT NULL,
     peer_left_bits INTEGER NOT NULL,
-    live_bits INTEGER NOT NULL
+    live_bits INTEGER NOT NULL,
+    is_preshared INTEGER NOT NULL DEFAULT 0,
+    ended_s REAL
 );
 CREATE INDEX blocks_to_give ON blocks (peer_node, id)
-    WHERE state = 'available' AND is_confirmed = 1 AND own_next_bits < own_end_bits;
+    WHERE state = 'available' AND is_confirmed = 1 AND own_next_bits < own_end_bits AND is_preshared = 0;
+CREATE INDEX blocks_over ON blocks (id) WHERE live_bits = 0 AND ended_s IS NULL;
+CREATE INDEX blocks_ended ON blocks (ended_s) WHERE ended_s IS NOT NULL;
 CREATE INDEX blocks_in_doubt ON blocks (link_id, id)
     WHERE state = 'prepared' OR (state = 'available' AND is_confirmed = 0);
-CREATE TABLE secrets (block INTEGER PRIMARY KEY REFERENCES blocks (id), secret BLOB NOT NULL);
+CREATE TABLE secrets (id INTEGER PRIMARY KEY, live_bytes INTEGER NOT NULL, sealed BLOB NOT NULL);
 CREATE TABLE used (
     block INTEGER NOT NULL, start_bits INTEGER NOT NULL, end_bits INTEGER NOT NULL, PRIMARY KEY (block, start_bits)
 ) WITHOUT ROWID;
@@ -48,9 +62,11 @@ CREATE TABLE keys (
     size_bits INTEGER NOT NULL,
     state TEXT NOT NULL,
     changed_s REAL NOT NULL,
-    material BLOB
+    expires_s REAL,
+    sealed BLOB
 ) WITHOUT ROWID;
 CREATE INDEX keys_by_age ON keys (state, changed_s);
+CREATE INDEX keys_to_expire ON keys (expires_s) WHERE state = 'assigned' AND expires_s IS NOT NULL;
 CREATE TABLE pieces (
     key_id TEXT NOT NULL,
     position INTEGER NOT NULL,
@@ -68,12 +84,15 @@ CREATE TABLE pools (
     unconfirmed_bits INTEGER NOT NULL DEFAULT 0 CHECK (unconfirmed_bits >= 0),
     available_bits INTEGER NOT NULL DEFAULT 0 CHECK (available_bits >= 0),
     peer_available_bits INTEGER NOT NULL DEFAULT 0 CHECK (peer_available_bits >= 0),
+    kept_bits INTEGER NOT NULL DEFAULT 0 CHECK (kept_bits >= 0),
     reserved_bits INTEGER NOT NULL DEFAULT 0 CHECK (reserved_bits >= 0),
     assigned_bits INTEGER NOT NULL DEFAULT 0 CHECK (assigned_bits >= 0),
     delivered_bits INTEGER NOT NULL DEFAULT 0,
     voided_bits INTEGER NOT NULL DEFAULT 0,
     expired_bits INTEGER NOT NULL DEFAULT 0,
-    quarantined_bits INTEGER NOT NULL DEFAULT 0
+    quarantined_bits INTEGER NOT NULL DEFAULT 0,
+    tags_bits INTEGER NOT NULL DEFAULT 0,
+    keep_bits INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -85,12 +104,17 @@ def broken(path: Path, error: Exception) -> StorageError:
     return StorageError(f"key store {path}: {why}")
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+def open_database(path: Path, key_path: Path | None = None) -> StoreConnection:
     """Open, and create when new, the database at `path`: WAL, durable commits, held by this process alone.
 
     The file is readable by its owner only, and so are those that SQLite puts beside it; a folder made here is 0700.
 
+    Args:
+        path: The database.
+        key_path: The file of its storage key; None: one beside the database, made when that is new.
+
     Raises:
+        WrongStorageKeyError: It is sealed under another storage key.
         StorageError: It cannot be opened or written, is damaged, of another schema, or in use; names the path.
     """
     try:
@@ -100,9 +124,9 @@ def open_database(path: Path) -> sqlite3.Connection:
         os.close(fd)
     except OSError as error:
         raise broken(path, error) from error
-    db: sqlite3.Connection | None = None
+    db: StoreConnection | None = None
     try:
-        db = sqlite3.connect(path, timeout=1.0, isolation_level=None, cached_statements=256)
+        db = sqlite3.connect(path, timeout=1.0, isolation_level=None, cached_statements=256, factory=StoreConnection)
         # exclusive: a second process is refused, and the index of the WAL needs no shared file
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA secure_delete = ON")
@@ -110,7 +134,8 @@ def open_database(path: Path) -> sqlite3.Connection:
             raise StorageError(f"key store {path}: the file system does not take a write-ahead log")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA temp_store = MEMORY")
-        _check_schema(db, path)
+        _check_schema(db, path, key_path)
+        unlock(db, path, key_path)
     except BaseException as error:
         if db is not None:
             db.close()
@@ -120,13 +145,15 @@ def open_database(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _check_schema(db: sqlite3.Connection, path: Path) -> None:
+def _check_schema(db: StoreConnection, path: Path, key_path: Path | None) -> None:
     db.execute("BEGIN IMMEDIATE")
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
         for statement in _TABLES.split(";"):
             db.execute(statement)
+        adopt(db, path, key_path)
+        db.execute("INSERT INTO audit_head VALUES (1, 0, ?)", (FIRST_MAC,))
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif application != _APPLICATION_ID:

@@ -11,13 +11,18 @@ class SecretBytes:
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: bytes) -> None:
-        """Wrap `value`."""
-        self._value = value
+    def __init__(self, value: bytes | bytearray) -> None:
+        """Wrap `value`; a bytearray is taken over, not copied."""
+        self._value = value if isinstance(value, bytearray) else bytearray(value)
 
     def reveal(self) -> bytes:
-        """Return the value, to be sent to its owner and nowhere else."""
-        return self._value
+        """Return a copy of the value, to be sent to its owner and nowhere else."""
+        return bytes(self._value)
+
+    def wipe(self) -> None:
+        """Overwrite the value with zeros and let go of it: nothing is left to reveal."""
+        self._value[:] = bytes(len(self._value))
+        self._value = bytearray()
 
     def __len__(self) -> int:
         return len(self._value)

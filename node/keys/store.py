@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from node.keys import blocks, ledger, pools, transfers
+from node.keys import audit, blocks, connection, expiry, ledger, pools, transfers
+from node.keys.audit_trail import AuditTrail
 from node.keys.group_commit import GroupCommit, declare_step
 from node.keys.records import Assignment, Block, BlockRole, BlockState, IssuedKey, Pool, StoreLimits, SweepCounts
 from qnetem.runtime.errors import BadInputError
@@ -36,6 +37,7 @@ _VOID: Final = declare_step("keys.void", "keys are VOID_PENDING at the master's 
 _VOID_CONFIRM: Final = declare_step("keys.void.confirm", "keys are VOIDED at the master's KME")
 _VOID_PEER: Final = declare_step("keys.void.peer", "keys are VOIDED at the slave's KME")
 _SWEEP: Final = declare_step("keys.sweep", "what was not collected in time has EXPIRED")
+_ROTATE: Final = declare_step("store.rotate", "the store is sealed under a new storage key")
 
 
 class KeyStore:
@@ -47,12 +49,16 @@ class KeyStore:
         limits: StoreLimits = StoreLimits(),  # noqa: B008 frozen
         reproducible_secret: bytes = b"",
         now_s: Callable[[], float] = time.time,
+        emulated_s: Callable[[], float] | None = None,
+        key_path: Path | None = None,
     ) -> None:
         """Nothing is opened before `open`; see `open_store`."""
         self.limits = limits
-        self._commit = GroupCommit(path)
         self._reproducible_secret = reproducible_secret
         self._now_s = now_s
+        self._emulated_s = emulated_s or now_s
+        self._commit = GroupCommit(path, key_path, self._emulated_s)
+        self.audit: Final = AuditTrail(self._commit)
         self._ahead: dict[str, tuple[int, int]] = {}
         self._ahead_lock = asyncio.Lock()
 
@@ -64,7 +70,10 @@ class KeyStore:
         """
         await self._commit.open()
         try:
-            await self._commit.run(None, lambda db: transfers.sweep(db, self.limits, self._now_s(), is_restart=True))
+            await self._commit.run(
+                None,
+                lambda db: expiry.sweep(db, self.limits, self._now_s(), self._emulated_s(), is_restart=True),
+            )
         except BaseException:
             await self._commit.close()
             raise
@@ -139,7 +148,13 @@ class KeyStore:
     # keys
 
     async def reserve(
-        self, master_sae_id: str, local_saes: Sequence[str], peer_node: str, number: int, size_bits: int
+        self,
+        master_sae_id: str,
+        local_saes: Sequence[str],
+        peer_node: str,
+        number: int,
+        size_bits: int,
+        lifetime_s: float | None = None,
     ) -> list[Assignment]:
         """Reserve keys for a master attached here; see ledger.reserve.
 
@@ -149,13 +164,23 @@ class KeyStore:
             peer_node: The KME of the other slaves; "" when there are none.
             number: How many keys.
             size_bits: Of each; a multiple of 8.
+            lifetime_s: What the slaves attached here have not collected by then, emulated time, expires; None: as
+                the store's limits say.
         """
         if number < 1 or size_bits < 8 or size_bits % 8:
             raise BadInputError(f"{number} keys of {size_bits} bits cannot be reserved")
         return await self._commit.run(
             _RESERVE,
             lambda db: ledger.reserve(
-                db, master_sae_id, local_saes, peer_node, number, size_bits, self._now_s(), self._draw(db)
+                db,
+                master_sae_id,
+                local_saes,
+                peer_node,
+                number,
+                size_bits,
+                self._now_s(),
+                self._draw(db),
+                self._expires_s(lifetime_s),
             ),
         )
 
@@ -166,16 +191,24 @@ class KeyStore:
     async def collect(self, sae_id: str, master_sae_id: str, key_ids: Sequence[str]) -> list[IssuedKey]:
         """Hand keys to one of their slaves, once, all or none; see ledger.collect."""
         return await self._commit.run(
-            _COLLECT, lambda db: ledger.collect(db, sae_id, master_sae_id, key_ids, self._now_s())
+            _COLLECT,
+            lambda db: ledger.collect(db, sae_id, master_sae_id, key_ids, self._now_s(), self._emulated_s()),
         )
 
     async def assign(
-        self, peer_node: str, master_sae_id: str, slave_saes: Sequence[str], assignments: Sequence[Assignment]
+        self,
+        peer_node: str,
+        master_sae_id: str,
+        slave_saes: Sequence[str],
+        assignments: Sequence[Assignment],
+        lifetime_s: float | None = None,
     ) -> None:
-        """Hold keys given by a master at `peer_node`; see transfers.assign."""
+        """Hold keys given by a master at `peer_node`, for so long; see transfers.assign."""
         await self._commit.run(
             _ASSIGN,
-            lambda db: transfers.assign(db, peer_node, master_sae_id, slave_saes, assignments, self._now_s()),
+            lambda db: transfers.assign(
+                db, peer_node, master_sae_id, slave_saes, assignments, self._now_s(), self._expires_s(lifetime_s)
+            ),
         )
 
     async def void(self, key_ids: Sequence[str]) -> None:
@@ -201,8 +234,24 @@ class KeyStore:
         )
 
     async def sweep(self) -> SweepCounts:
-        """Give up, expire and forget what is due; see transfers.sweep."""
-        return await self._commit.run(_SWEEP, lambda db: transfers.sweep(db, self.limits, self._now_s()))
+        """Give up, expire and forget what is due; see expiry.sweep."""
+        return await self._commit.run(
+            _SWEEP, lambda db: expiry.sweep(db, self.limits, self._now_s(), self._emulated_s())
+        )
+
+    def _expires_s(self, lifetime_s: float | None) -> float:
+        return self._emulated_s() + (self.limits.key_lifetime_s if lifetime_s is None else lifetime_s)
+
+    async def rotate_storage_key(self) -> bool:
+        """Seal everything anew under the successor of the storage key (`<file>.next`); see connection.rotate."""
+
+        def rotate(db: sqlite3.Connection) -> bool:
+            is_new = connection.rotate(connection.of(db))
+            if is_new:
+                audit.record(db, "store.key.rotated")
+            return is_new
+
+        return await self._commit.run(_ROTATE, rotate)
 
     def _draw(self, db: sqlite3.Connection) -> Callable[[int], bytes]:
         secret = self._reproducible_secret
@@ -231,6 +280,8 @@ async def open_store(
     *,
     reproducible_secret: bytes = b"",
     now_s: Callable[[], float] = time.time,
+    emulated_s: Callable[[], float] | None = None,
+    key_path: Path | None = None,
 ) -> AsyncIterator[KeyStore]:
     """Open the key store at `path` while the block runs.
 
@@ -240,11 +291,14 @@ async def open_store(
         reproducible_secret: Key ids, and keys between SAEs of this KME, follow it and a durable counter; empty: they
             come from the operating system.
         now_s: Wall clock, seconds.
+        emulated_s: Emulated time, seconds, which keys expire by; None: as `now_s`.
+        key_path: The file of the storage key that the store is sealed under; None: one beside it, made when new.
 
     Raises:
+        WrongStorageKeyError: It is sealed under another storage key.
         StorageError: It cannot be used; names the path.
     """
-    store = KeyStore(path, limits, reproducible_secret, now_s)
+    store = KeyStore(path, limits, reproducible_secret, now_s, emulated_s, key_path)
     await store.open()
     try:
         yield store

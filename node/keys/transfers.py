@@ -1,4 +1,4 @@
-"""node.keys.transfers: what keys go through between two KMEs: assignment, voiding, expiry. Edge: SQLite.
+"""node.keys.transfers: what keys go through between two KMEs: assignment and voiding. Edge: SQLite.
 
 Run inside a transaction, as node.keys.ledger.
 """
@@ -6,7 +6,7 @@ Run inside a transaction, as node.keys.ledger.
 import sqlite3
 from collections.abc import Sequence
 
-from node.keys import ledger, material, pools
+from node.keys import audit, ledger, material, pools
 from node.keys.ledger import Key
 from node.keys.material import Span
 from node.keys.records import (
@@ -17,15 +17,11 @@ from node.keys.records import (
     Halves,
     KeyState,
     Piece,
-    StoreLimits,
-    SweepCounts,
     UnusableBlocksError,
 )
 from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError
 
-__all__ = ["assign", "confirm_voids", "pending_peers", "pending_voids", "sweep", "void", "void_assigned"]
-
-_SWEEP_ROWS = 1000
+__all__ = ["assign", "confirm_voids", "pending_peers", "pending_voids", "void", "void_assigned"]
 
 
 def assign(
@@ -35,8 +31,11 @@ def assign(
     slave_saes: Sequence[str],
     assignments: Sequence[Assignment],
     now_s: float,
+    expires_s: float | None = None,
 ) -> None:
     """Hold keys that a master at `peer_node` gives for slaves of this KME: all or none; the same again is accepted.
+
+    They expire at `expires_s`, emulated.
 
     Raises:
         BadInputError: A piece is not whole bytes of the master's half of its block.
@@ -65,7 +64,16 @@ def assign(
             size_bits = assignment.size_bits
             pools.move(db, peer_node, "peer_available", "assigned", size_bits)
             key = Key(assignment.key_id, peer_node, False, master_sae_id, size_bits, KeyState.ASSIGNED)
-            ledger.insert(db, key, slave_saes, where, now_s)
+            ledger.insert(db, key, slave_saes, where, now_s, expires_s)
+            audit.record(
+                db,
+                "key.assigned",
+                key_id=key.key_id,
+                master=master_sae_id,
+                peer_node=peer_node,
+                slaves=",".join(slave_saes),
+                size_bits=size_bits,
+            )
     if unusable:
         names = sorted(set(unusable))
         raise UnusableBlocksError(f"blocks not held here: {', '.join(names)}", names)
@@ -156,6 +164,8 @@ def confirm_voids(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float) 
         "UPDATE keys SET state = 'voided', changed_s = ? WHERE key_id = ? AND state = 'void_pending'",
         [(now_s, key_id) for key_id in key_ids],
     )
+    for key_id in key_ids:
+        audit.record(db, "key.void.confirmed", key_id=key_id)
 
 
 def void_assigned(db: sqlite3.Connection, peer_node: str, assignments: Sequence[Assignment], now_s: float) -> None:
@@ -175,35 +185,10 @@ def void_assigned(db: sqlite3.Connection, peer_node: str, assignments: Sequence[
                 ledger.end(db, known, KeyState.VOIDED, now_s)
             continue
         ledger.insert(db, Key(assignment.key_id, peer_node, False, "", 0, KeyState.VOIDED), (), (), now_s)
+        audit.record(db, "key.voided", key_id=assignment.key_id, peer_node=peer_node, size_bits=assignment.size_bits)
         for piece in assignment.pieces:
             span = _span(db, peer_node, piece)
             if span is not None and not material.is_claimed(db, span):
                 material.claim(db, span)
                 material.destroy(db, [span])
                 pools.move(db, peer_node, "peer_available", "voided", piece.length_bits)
-
-
-def sweep(db: sqlite3.Connection, limits: StoreLimits, now_s: float, *, is_restart: bool = False) -> SweepCounts:
-    """Give up stale reservations (after a restart: all), expire what nobody collected, forget old tombstones."""
-    stale = _aged(db, KeyState.RESERVED, float("inf") if is_restart else now_s - limits.reserve_limit_s)
-    void(db, stale, now_s)
-    old = _aged(db, KeyState.ASSIGNED, now_s - limits.key_lifetime_s)
-    for key_id in old:
-        key = ledger.find(db, key_id)
-        if key is not None:
-            ledger.end(db, key, KeyState.EXPIRED, now_s)
-    forgotten = []
-    for state in (KeyState.CONSUMED, KeyState.VOIDED, KeyState.EXPIRED):
-        forgotten += _aged(db, state, now_s - limits.tombstone_s)
-    for table in ("keys", "pieces", "parties"):
-        db.executemany(f"DELETE FROM {table} WHERE key_id = ?", [(key_id,) for key_id in forgotten])  # noqa: S608
-    return SweepCounts(len(stale), len(old), len(forgotten))
-
-
-def _aged(db: sqlite3.Connection, state: KeyState, before_s: float) -> list[str]:
-    limit = -1 if before_s == float("inf") else _SWEEP_ROWS
-    rows = db.execute(
-        "SELECT key_id FROM keys WHERE state = ? AND changed_s <= ? ORDER BY changed_s LIMIT ?",
-        (state, before_s, limit),
-    )
-    return [row[0] for row in rows]

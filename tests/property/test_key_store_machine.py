@@ -38,6 +38,7 @@ from node.keys.records import (
     PoolExhaustedError,
     StoreLimits,
 )
+from node.keys.schema import open_database
 from node.keys.secret import SecretBytes
 from node.keys.store import KeyStore
 from qnetem.runtime.errors import ConflictError
@@ -345,7 +346,7 @@ class KeyStores(RuleBasedStateMachine):
 
 def check_sums(path: Path) -> None:
     """The sums kept are those of the rows, and what has no value any more is overwritten."""
-    with contextlib.closing(sqlite3.connect(path)) as db:
+    with contextlib.closing(open_database(path)) as db:
 
         def one(query: str) -> int:
             return int(db.execute(query).fetchone()[0] or 0)
@@ -366,11 +367,11 @@ def check_sums(path: Path) -> None:
         for block, live_bits, bit_count, state in db.execute(
             "SELECT id, live_bits, bit_count, state FROM blocks WHERE state != 'aborted'"
         ).fetchall():
-            found = db.execute("SELECT secret FROM secrets WHERE block = ?", (block,)).fetchone()
-            secret = found[0] if found else b""
-            middle, end = bit_count // 2, bit_count // 8
-            halves = secret[: middle // 8] + secret[(middle + 7) // 8 : end]
-            assert 8 * sum(byte != 0 for byte in halves) == live_bits, f"{state} block holds what it should not"
+            chunks = db.execute("SELECT id, live_bytes, sealed FROM secrets WHERE id >> 20 = ?", (block,)).fetchall()
+            held = [db.vault.open(sealed, material.place_of(chunk)) for chunk, _, sealed in chunks]
+            assert sum(len(plain) for plain in held) <= bit_count // 8 + 1
+            left = 8 * sum(byte != 0 for plain in held for byte in plain)
+            assert left == live_bits == 8 * sum(live for _, live, _ in chunks), f"{state} block holds too much"
 
 
 SETTINGS = settings(
@@ -393,10 +394,10 @@ def take_again(db: sqlite3.Connection, peer_node: str, number: int, size_bits: i
     return taken
 
 
-def collect_again(db: sqlite3.Connection, sae: str, master: str, key_ids: Any, now_s: float) -> Any:
+def collect_again(db: sqlite3.Connection, sae: str, master: str, key_ids: Any, *times_s: float) -> Any:
     """Planted: a collection is answered and not noted."""
     db.execute("SAVEPOINT planted")
-    found = _collect(db, sae, master, key_ids, now_s)
+    found = _collect(db, sae, master, key_ids, *times_s)
     db.execute("ROLLBACK TO planted")
     return found
 
@@ -407,9 +408,9 @@ def keep(db: sqlite3.Connection, spans: Any) -> None:
         db.execute("UPDATE blocks SET live_bits = live_bits - ? WHERE id = ?", (length, block))
 
 
-def collect_other(db: sqlite3.Connection, sae: str, master: str, key_ids: Any, now_s: float) -> Any:
+def collect_other(db: sqlite3.Connection, sae: str, master: str, key_ids: Any, *times_s: float) -> Any:
     """Planted: the slave gets other bits than the master."""
-    found = _collect(db, sae, master, key_ids, now_s)
+    found = _collect(db, sae, master, key_ids, *times_s)
     return [IssuedKey(key.key_id, SecretBytes(bytes(b ^ 1 for b in key.key.reveal()))) for key in found]
 
 

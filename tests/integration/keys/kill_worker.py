@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from node.keys.records import BlockRole, IssuedKey, StoreLimits
+from node.keys.storage_key import make_storage_key
 from node.keys.store import open_store
 from qnetem.runtime import crashpoint
 
@@ -68,6 +69,8 @@ async def run(folder: Path) -> None:
         await bob.assign("alice", "app-1", ["app-2"], uncollected)
         for key in await alice.deliver([uncollected[0].key_id]):
             tell("delivered", key_id=key.key_id, digest=digest(key), master="app-1", at="alice")
+        make_storage_key(folder / "bob" / "keys.db.key.next")
+        await bob.rotate_storage_key()
         now[0] += 60
         await bob.sweep()
     tell("end")

@@ -1,6 +1,7 @@
 """The durable key store by itself: states of blocks and keys, zeroisation, counters, limits."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from node.keys import material
 from node.keys.group_commit import GroupCommit
 from node.keys.records import (
     Assignment,
@@ -24,6 +26,7 @@ from node.keys.records import (
     UnknownBlockError,
     UnusableBlocksError,
 )
+from node.keys.schema import open_database
 from node.keys.store import KeyStore, open_store
 from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError
 
@@ -40,6 +43,13 @@ async def make(store: KeyStore, role: BlockRole = TX, block_id: str = "b1", secr
 def stored(path: Path) -> bytes:
     """Return all bytes of the store's files."""
     return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()))
+
+
+def held(path: Path) -> bytes:
+    """Return the secrets of blocks that who has the storage key finds, chunk after chunk."""
+    with contextlib.closing(open_database(path)) as db:
+        rows = db.execute("SELECT id, sealed FROM secrets ORDER BY id").fetchall()
+        return b"".join(db.vault.open(sealed, material.place_of(chunk)) for chunk, sealed in rows)
 
 
 async def test_a_block_goes_from_prepared_to_available_once(tmp_path: Path) -> None:
@@ -162,12 +172,9 @@ async def test_delivered_material_is_gone_from_the_files(tmp_path: Path) -> None
         await store.assign("peer", "app-2", ["app-1"], [Assignment("k", (Piece("b1", 512, 256),))])
         await store.collect("app-1", "app-2", ["k"])
     left = stored(path)
-    assert SECRET[:8] not in left
-    assert SECRET[24:32] not in left
-    assert SECRET[64:72] not in left
-    # what was not given is there still
-    assert SECRET[32:64] in left
-    assert SECRET[96:] in left
+    assert not any(SECRET[at : at + 16] in left for at in range(0, 128, 16)), "a secret lies there in the clear"
+    # and who has the storage key finds no more than what was not given
+    assert held(path) == bytes(32) + SECRET[32:64] + bytes(32) + SECRET[96:]
 
 
 async def test_a_block_without_value_is_deleted(tmp_path: Path) -> None:
@@ -190,7 +197,7 @@ async def test_keys_of_one_kme_are_drawn_and_destroyed(tmp_path: Path) -> None:
         assert key.pieces == ()
         given = await store.deliver([key.key_id])
         # the slave is still to collect it
-        assert given[0].key.reveal() in stored(path)
+        assert given[0].key.reveal() not in stored(path)
         assert await store.collect("app-1b", "app-1", [key.key_id]) == given
         assert await store.pools() == []
     assert given[0].key.reveal() not in stored(path)
@@ -275,10 +282,7 @@ async def test_quarantine_destroys_what_was_not_given(tmp_path: Path) -> None:
             await store.quarantine("b1")
         expected = Pool("peer", 1024, assigned_bits=128, quarantined_bits=1024 - 128)
         assert await store.pool("peer") == expected
-    left = stored(path)
-    assert SECRET[16:24] in left
-    for start in (0, 24, 40, 64, 120):
-        assert SECRET[start : start + 8] not in left
+    assert held(path) == bytes(16) + SECRET[16:24] + bytes(8) + SECRET[32:40] + bytes(88)
     async with open_store(path) as store:
         assert (await store.collect("s", "m", ["k"]))[0].key.reveal() == SECRET[16:24]
 
@@ -382,7 +386,7 @@ async def test_files_are_their_owners_alone(tmp_path: Path) -> None:
             modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "s").iterdir()}
     finally:
         os.umask(old)
-    assert modes == {"keys.db": 0o600, "keys.db-wal": 0o600}
+    assert modes == dict.fromkeys(("keys.db", "keys.db-wal", "keys.db.key", "keys.audit.jsonl"), 0o600)
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o700
 
 
