@@ -491,6 +491,74 @@ class Clicks(_message.Message):
 Global___Clicks: _TypeAlias = Clicks  # noqa: Y015
 
 @_typing.final
+class ProbeLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    CLICK_COUNT_FIELD_NUMBER: _builtins.int
+    link_id: _builtins.str
+    click_count: _builtins.int
+    """About so many clicks, 1 .. 10^8; fewer from a link that gives hardly any: it ends with 2^20 blocks."""
+    def __init__(
+        self,
+        *,
+        link_id: _builtins.str = ...,
+        click_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "link_id", b"link_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeLinkRequest: _TypeAlias = ProbeLinkRequest  # noqa: Y015
+
+@_typing.final
+class ProbeLinkResponse(_message.Message):
+    """A stretch of blocks, slots in true time. Arrays as those of Clicks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_COUNT_FIELD_NUMBER: _builtins.int
+    BLOCK_COUNTS_FIELD_NUMBER: _builtins.int
+    OFFSETS_FIELD_NUMBER: _builtins.int
+    DETECTORS_FIELD_NUMBER: _builtins.int
+    ARRIVALS_PS_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    block_count: _builtins.int
+    block_counts: _builtins.bytes
+    offsets: _builtins.bytes
+    detectors: _builtins.bytes
+    arrivals_ps: _builtins.bytes
+    classes: _builtins.bytes
+    """uint8[n]: what both ends chose for the slot: ((intensity x 2 + transmitter basis) x 2 + receiver basis) x 2 + bit,
+    bases 0 = Z, 1 = X. The receiver basis of a passive receiver says nothing.
+    """
+    @_builtins.property
+    def state(self) -> Global___QuantumLinkState:
+        """With the first message: what holds during the probe."""
+
+    def __init__(
+        self,
+        *,
+        block_count: _builtins.int = ...,
+        block_counts: _builtins.bytes = ...,
+        offsets: _builtins.bytes = ...,
+        detectors: _builtins.bytes = ...,
+        arrivals_ps: _builtins.bytes = ...,
+        classes: _builtins.bytes = ...,
+        state: Global___QuantumLinkState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrivals_ps", b"arrivals_ps", "block_count", b"block_count", "block_counts", b"block_counts", "classes", b"classes", "detectors", b"detectors", "offsets", b"offsets", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeLinkResponse: _TypeAlias = ProbeLinkResponse  # noqa: Y015
+
+@_typing.final
 class SetLinkRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

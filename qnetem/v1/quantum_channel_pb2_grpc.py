@@ -313,6 +313,11 @@ class QuantumLinkServiceStub(object):
                 request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.GetLinkRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.GetLinkResponse.FromString,
                 _registered_method=True)
+        self.ProbeLink = channel.unary_stream(
+                '/qnetem.v1.QuantumLinkService/ProbeLink',
+                request_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ProbeLinkRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ProbeLinkResponse.FromString,
+                _registered_method=True)
 
 
 class QuantumLinkServiceServicer(object):
@@ -344,6 +349,14 @@ class QuantumLinkServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProbeLink(self, request, context):
+        """Measures the link as it is now: light that is on no wire, in blocks that no key is ever made of, with what both ends
+        chose for it. Disturbs nobody. Ends with the first message for a link that is down.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QuantumLinkServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -366,6 +379,11 @@ def add_QuantumLinkServiceServicer_to_server(servicer, server):
                     servicer.GetLink,
                     request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.GetLinkRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.GetLinkResponse.SerializeToString,
+            ),
+            'ProbeLink': grpc.unary_stream_rpc_method_handler(
+                    servicer.ProbeLink,
+                    request_deserializer=qnetem_dot_v1_dot_quantum__channel__pb2.ProbeLinkRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_quantum__channel__pb2.ProbeLinkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -477,6 +495,33 @@ class QuantumLinkService(object):
             '/qnetem.v1.QuantumLinkService/GetLink',
             qnetem_dot_v1_dot_quantum__channel__pb2.GetLinkRequest.SerializeToString,
             qnetem_dot_v1_dot_quantum__channel__pb2.GetLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/qnetem.v1.QuantumLinkService/ProbeLink',
+            qnetem_dot_v1_dot_quantum__channel__pb2.ProbeLinkRequest.SerializeToString,
+            qnetem_dot_v1_dot_quantum__channel__pb2.ProbeLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

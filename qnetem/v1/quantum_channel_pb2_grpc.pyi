@@ -149,6 +149,10 @@ class QuantumLinkServiceStub:
     ReplaceLink: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.ReplaceLinkRequest, _quantum_channel_pb2.ReplaceLinkResponse]
     """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
     GetLink: _grpc.UnaryUnaryMultiCallable[_quantum_channel_pb2.GetLinkRequest, _quantum_channel_pb2.GetLinkResponse]
+    ProbeLink: _grpc.UnaryStreamMultiCallable[_quantum_channel_pb2.ProbeLinkRequest, _quantum_channel_pb2.ProbeLinkResponse]
+    """Measures the link as it is now: light that is on no wire, in blocks that no key is ever made of, with what both ends
+    chose for it. Disturbs nobody. Ends with the first message for a link that is down.
+    """
 
 @_typing.type_check_only
 class QuantumLinkServiceAsyncStub(QuantumLinkServiceStub):
@@ -160,6 +164,10 @@ class QuantumLinkServiceAsyncStub(QuantumLinkServiceStub):
     ReplaceLink: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.ReplaceLinkRequest, _quantum_channel_pb2.ReplaceLinkResponse]  # type: ignore[assignment]
     """All settings and layers at once, in the place of those in force: for who keeps what is wanted."""
     GetLink: _aio.UnaryUnaryMultiCallable[_quantum_channel_pb2.GetLinkRequest, _quantum_channel_pb2.GetLinkResponse]  # type: ignore[assignment]
+    ProbeLink: _aio.UnaryStreamMultiCallable[_quantum_channel_pb2.ProbeLinkRequest, _quantum_channel_pb2.ProbeLinkResponse]  # type: ignore[assignment]
+    """Measures the link as it is now: light that is on no wire, in blocks that no key is ever made of, with what both ends
+    chose for it. Disturbs nobody. Ends with the first message for a link that is down.
+    """
 
 class QuantumLinkServiceServicer(metaclass=_abc_1.ABCMeta):
     """Management listener: launcher, supervisor, operators."""
@@ -192,5 +200,15 @@ class QuantumLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quantum_channel_pb2.GetLinkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quantum_channel_pb2.GetLinkResponse, _abc.Awaitable[_quantum_channel_pb2.GetLinkResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ProbeLink(
+        self,
+        request: _quantum_channel_pb2.ProbeLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_quantum_channel_pb2.ProbeLinkResponse], _abc.AsyncIterator[_quantum_channel_pb2.ProbeLinkResponse]]:
+        """Measures the link as it is now: light that is on no wire, in blocks that no key is ever made of, with what both ends
+        chose for it. Disturbs nobody. Ends with the first message for a link that is down.
+        """
 
 def add_QuantumLinkServiceServicer_to_server(servicer: QuantumLinkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
