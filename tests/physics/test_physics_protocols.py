@@ -18,8 +18,8 @@ from node.planning.single_photon import sampling_deviation, single_photon_key_bi
 from node.planning.twin_field import PhaseMatchingLink, repeaterless_bound
 from node.qkd.asymptotic import DecoyLink
 from node.qkd.estimation import binary_entropy, one_decoy_key_estimate
-from node.qkd.intervals import wilson_interval
 from node.qkd.two_decoy import two_decoy_key_estimate
+from qnetem.runtime.intervals import wilson_interval
 
 CASES: Final = {
     case["id"]: case for case in json.loads((Path(__file__).parent / "physics-cases.json").read_text())["cases"]

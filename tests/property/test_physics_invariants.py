@@ -10,8 +10,8 @@ from node.entanglement import bell, distillation, heralding, memory, waiting
 from node.planning.measurement_device_independent import MdiLink
 from node.planning.twin_field import PhaseMatchingLink, repeaterless_bound
 from node.qkd.asymptotic import DecoyLink
-from node.qkd.intervals import wilson_interval
 from node.qkd.two_decoy import two_decoy_key_estimate
+from qnetem.runtime.intervals import wilson_interval
 from quantum_channel import clock, dispersion, eve, freespace, isolated_bins, pairs, polarisation, raman
 
 PROB = st.floats(0, 1)

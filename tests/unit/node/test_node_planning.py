@@ -14,9 +14,9 @@ from node.planning.optimum import best, last_positive
 from node.planning.published_links import lim_block, rusca_block
 from node.planning.twin_field import PhaseMatchingLink, repeaterless_bound
 from node.qkd.asymptotic import DecoyLink
-from node.qkd.intervals import wilson_interval
 from node.qkd.two_decoy import two_decoy_key_estimate
 from qnetem.runtime.errors import BadInputError
+from qnetem.runtime.intervals import wilson_interval
 
 MEANS: Final = (0.45, 0.15, 0.001)
 PROBS: Final = (0.6, 0.25, 0.15)

@@ -1,4 +1,4 @@
-"""node.qkd.intervals: how well a share is known after counting. Pure."""
+"""qnetem.runtime.intervals: how well a share is known after counting. Pure."""
 
 import math
 from statistics import NormalDist
