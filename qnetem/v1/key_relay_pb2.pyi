@@ -23,6 +23,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from qnetem.v1 import kem_pb2 as _kem_pb2
+from qnetem.v1 import key_agreement_pb2 as _key_agreement_pb2
 from qnetem.v1 import key_exchange_pb2 as _key_exchange_pb2
 import builtins as _builtins
 import sys
@@ -128,6 +130,7 @@ class RelayedKeys(_message.Message):
     SLAVE_SAE_IDS_FIELD_NUMBER: _builtins.int
     KEY_IDS_FIELD_NUMBER: _builtins.int
     EXPIRES_S_FIELD_NUMBER: _builtins.int
+    KEM_FIELD_NUMBER: _builtins.int
     master_sae_id: _builtins.str
     """Attached to the source."""
     expires_s: _builtins.float
@@ -140,6 +143,10 @@ class RelayedKeys(_message.Message):
     def key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """UUIDs, lower case. The material is the keys in this order. 1 to 1024."""
 
+    @_builtins.property
+    def kem(self) -> _kem_pb2.KemShare:
+        """The keys are hybrid: each is derived of its material and of what this carries. See key_agreement.proto."""
+
     def __init__(
         self,
         *,
@@ -147,10 +154,11 @@ class RelayedKeys(_message.Message):
         slave_sae_ids: _abc.Iterable[_builtins.str] | None = ...,
         key_ids: _abc.Iterable[_builtins.str] | None = ...,
         expires_s: _builtins.float = ...,
+        kem: _kem_pb2.KemShare | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kem", b"kem"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "key_ids", b"key_ids", "master_sae_id", b"master_sae_id", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "kem", b"kem", "key_ids", b"key_ids", "master_sae_id", b"master_sae_id", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,6 +336,7 @@ class CarryRequest(_message.Message):
     ASSIGN_KEYS_FIELD_NUMBER: _builtins.int
     VOID_KEYS_FIELD_NUMBER: _builtins.int
     VOID_TRANSFERS_FIELD_NUMBER: _builtins.int
+    AGREE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As in RelayHeader; the first node is who asks, the last who answers."""
@@ -340,6 +349,8 @@ class CarryRequest(_message.Message):
     def void_keys(self) -> _key_exchange_pb2.VoidKeysRequest: ...
     @_builtins.property
     def void_transfers(self) -> Global___VoidTransfersRequest: ...
+    @_builtins.property
+    def agree(self) -> _key_agreement_pb2.AgreeRequest: ...
     def __init__(
         self,
         *,
@@ -347,12 +358,13 @@ class CarryRequest(_message.Message):
         assign_keys: _key_exchange_pb2.AssignKeysRequest | None = ...,
         void_keys: _key_exchange_pb2.VoidKeysRequest | None = ...,
         void_transfers: Global___VoidTransfersRequest | None = ...,
+        agree: _key_agreement_pb2.AgreeRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assign_keys", b"assign_keys", "message", b"message", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agree", b"agree", "assign_keys", b"assign_keys", "message", b"message", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign_keys", b"assign_keys", "message", b"message", "path", b"path", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agree", b"agree", "assign_keys", b"assign_keys", "message", b"message", "path", b"path", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["assign_keys", "void_keys", "void_transfers"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["assign_keys", "void_keys", "void_transfers", "agree"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -365,24 +377,28 @@ class CarryResponse(_message.Message):
     ASSIGN_KEYS_FIELD_NUMBER: _builtins.int
     VOID_KEYS_FIELD_NUMBER: _builtins.int
     VOID_TRANSFERS_FIELD_NUMBER: _builtins.int
+    AGREE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def assign_keys(self) -> _key_exchange_pb2.AssignKeysResponse: ...
     @_builtins.property
     def void_keys(self) -> _key_exchange_pb2.VoidKeysResponse: ...
     @_builtins.property
     def void_transfers(self) -> Global___VoidTransfersResponse: ...
+    @_builtins.property
+    def agree(self) -> _key_agreement_pb2.AgreeResponse: ...
     def __init__(
         self,
         *,
         assign_keys: _key_exchange_pb2.AssignKeysResponse | None = ...,
         void_keys: _key_exchange_pb2.VoidKeysResponse | None = ...,
         void_transfers: Global___VoidTransfersResponse | None = ...,
+        agree: _key_agreement_pb2.AgreeResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assign_keys", b"assign_keys", "message", b"message", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agree", b"agree", "assign_keys", b"assign_keys", "message", b"message", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign_keys", b"assign_keys", "message", b"message", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agree", b"agree", "assign_keys", b"assign_keys", "message", b"message", "void_keys", b"void_keys", "void_transfers", b"void_transfers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["assign_keys", "void_keys", "void_transfers"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["assign_keys", "void_keys", "void_transfers", "agree"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

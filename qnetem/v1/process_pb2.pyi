@@ -318,6 +318,8 @@ class NodeConfig(_message.Message):
     IS_RELAY_FIELD_NUMBER: _builtins.int
     PREFILLS_FIELD_NUMBER: _builtins.int
     SHARE_COUNT_FIELD_NUMBER: _builtins.int
+    KEY_DELIVERY_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     reproducible_secret: _builtins.bytes
     """keys: {reproducible: true}: what this node draws for keys follows `reproducible_secret`, 16 bytes. Empty: the
     operating system's generator.
@@ -350,6 +352,14 @@ class NodeConfig(_message.Message):
     def prefills(self) -> _containers.RepeatedCompositeFieldContainer[Global___PrefillConfig]:
         """Pools with nodes that are no neighbours, to be kept filled from here."""
 
+    @_builtins.property
+    def key_delivery(self) -> Global___KeyDeliveryConfig:
+        """How SAEs are served here; absent: as its defaults say."""
+
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyPolicyConfig]:
+        """Those that name an SAE attached here, and the one of all other pairs."""
+
     def __init__(
         self,
         *,
@@ -362,14 +372,160 @@ class NodeConfig(_message.Message):
         is_relay: _builtins.bool = ...,
         prefills: _abc.Iterable[Global___PrefillConfig] | None = ...,
         share_count: _builtins.int = ...,
+        key_delivery: Global___KeyDeliveryConfig | None = ...,
+        policies: _abc.Iterable[Global___KeyPolicyConfig] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "key_delivery", b"key_delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "links", b"links", "prefills", b"prefills", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "key_delivery", b"key_delivery", "links", b"links", "policies", b"policies", "prefills", b"prefills", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeConfig: _TypeAlias = NodeConfig  # noqa: Y015
+
+@_typing.final
+class KeyDeliveryConfig(_message.Message):
+    """ETSI GS QKD 014 at a KME, where the standard leaves it open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _SaeIdFrom:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SaeIdFromEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[KeyDeliveryConfig._SaeIdFrom.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SAE_ID_FROM_UNSPECIFIED: KeyDeliveryConfig._SaeIdFrom.ValueType  # 0
+        """The common name."""
+        SAE_ID_FROM_COMMON_NAME: KeyDeliveryConfig._SaeIdFrom.ValueType  # 1
+        SAE_ID_FROM_URI: KeyDeliveryConfig._SaeIdFrom.ValueType  # 2
+
+    class SaeIdFrom(_SaeIdFrom, metaclass=_SaeIdFromEnumTypeWrapper):
+        """The part of a client's certificate that is the SAE's id."""
+
+    SAE_ID_FROM_UNSPECIFIED: KeyDeliveryConfig.SaeIdFrom.ValueType  # 0
+    """The common name."""
+    SAE_ID_FROM_COMMON_NAME: KeyDeliveryConfig.SaeIdFrom.ValueType  # 1
+    SAE_ID_FROM_URI: KeyDeliveryConfig.SaeIdFrom.ValueType  # 2
+
+    SAE_ID_FROM_FIELD_NUMBER: _builtins.int
+    ALLOW_SELF_ASSOCIATION_FIELD_NUMBER: _builtins.int
+    sae_id_from: Global___KeyDeliveryConfig.SaeIdFrom.ValueType
+    allow_self_association: _builtins.bool
+    """An SAE may be its own slave."""
+    def __init__(
+        self,
+        *,
+        sae_id_from: Global___KeyDeliveryConfig.SaeIdFrom.ValueType = ...,
+        allow_self_association: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_self_association", b"allow_self_association", "sae_id_from", b"sae_id_from"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyDeliveryConfig: _TypeAlias = KeyDeliveryConfig  # noqa: Y015
+
+@_typing.final
+class KeyPolicyConfig(_message.Message):
+    """What a pair of SAEs may have, in either direction; each direction counts for itself, at its master's KME."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[KeyPolicyConfig._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: KeyPolicyConfig._Mode.ValueType  # 0
+        """QKD."""
+        MODE_QKD: KeyPolicyConfig._Mode.ValueType  # 1
+        """Key bits of quantum links alone."""
+        MODE_HYBRID: KeyPolicyConfig._Mode.ValueType  # 2
+        """Derived from them and from an ML-KEM-768 secret of the two KMEs: see key_agreement.proto."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
+    MODE_UNSPECIFIED: KeyPolicyConfig.Mode.ValueType  # 0
+    """QKD."""
+    MODE_QKD: KeyPolicyConfig.Mode.ValueType  # 1
+    """Key bits of quantum links alone."""
+    MODE_HYBRID: KeyPolicyConfig.Mode.ValueType  # 2
+    """Derived from them and from an ML-KEM-768 secret of the two KMEs: see key_agreement.proto."""
+
+    class _WhenDry:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _WhenDryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[KeyPolicyConfig._WhenDry.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        WHEN_DRY_UNSPECIFIED: KeyPolicyConfig._WhenDry.ValueType  # 0
+        """REFUSE."""
+        WHEN_DRY_REFUSE: KeyPolicyConfig._WhenDry.ValueType  # 1
+        """No key."""
+        WHEN_DRY_PQC: KeyPolicyConfig._WhenDry.ValueType  # 2
+        """A key of the ML-KEM-768 secret alone, marked as such."""
+
+    class WhenDry(_WhenDry, metaclass=_WhenDryEnumTypeWrapper): ...
+    WHEN_DRY_UNSPECIFIED: KeyPolicyConfig.WhenDry.ValueType  # 0
+    """REFUSE."""
+    WHEN_DRY_REFUSE: KeyPolicyConfig.WhenDry.ValueType  # 1
+    """No key."""
+    WHEN_DRY_PQC: KeyPolicyConfig.WhenDry.ValueType  # 2
+    """A key of the ML-KEM-768 secret alone, marked as such."""
+
+    SAE_IDS_FIELD_NUMBER: _builtins.int
+    MIN_SECRET_HZ_FIELD_NUMBER: _builtins.int
+    MAX_SECRET_HZ_FIELD_NUMBER: _builtins.int
+    BURST_BITS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    KEY_LIFETIME_S_FIELD_NUMBER: _builtins.int
+    IS_RELAY_BOUND_FIELD_NUMBER: _builtins.int
+    ALLOWED_RELAYS_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    WHEN_DRY_FIELD_NUMBER: _builtins.int
+    min_secret_hz: _builtins.float
+    """Bits a second, emulated, that other pairs leave to this one. 0: none."""
+    max_secret_hz: _builtins.float
+    """Bits a second, emulated, that it gets at most; 0: no limit."""
+    burst_bits: _builtins.int
+    """That it may take at once, within the maximum; 0: a second's worth, and no less than the longest key."""
+    priority: _builtins.int
+    """Pairs of a higher one are not held back by what this one is left."""
+    key_lifetime_s: _builtins.float
+    """Emulated seconds; 0: as the KME's own rule says."""
+    is_relay_bound: _builtins.bool
+    """Middle nodes that its keys may pass; all, unless `is_relay_bound`."""
+    mode: Global___KeyPolicyConfig.Mode.ValueType
+    when_dry: Global___KeyPolicyConfig.WhenDry.ValueType
+    @_builtins.property
+    def sae_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Two; none: every pair that no other policy names."""
+
+    @_builtins.property
+    def allowed_relays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        sae_ids: _abc.Iterable[_builtins.str] | None = ...,
+        min_secret_hz: _builtins.float = ...,
+        max_secret_hz: _builtins.float = ...,
+        burst_bits: _builtins.int = ...,
+        priority: _builtins.int = ...,
+        key_lifetime_s: _builtins.float = ...,
+        is_relay_bound: _builtins.bool = ...,
+        allowed_relays: _abc.Iterable[_builtins.str] | None = ...,
+        mode: Global___KeyPolicyConfig.Mode.ValueType = ...,
+        when_dry: Global___KeyPolicyConfig.WhenDry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_relays", b"allowed_relays", "burst_bits", b"burst_bits", "is_relay_bound", b"is_relay_bound", "key_lifetime_s", b"key_lifetime_s", "max_secret_hz", b"max_secret_hz", "min_secret_hz", b"min_secret_hz", "mode", b"mode", "priority", b"priority", "sae_ids", b"sae_ids", "when_dry", b"when_dry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyPolicyConfig: _TypeAlias = KeyPolicyConfig  # noqa: Y015
 
 @_typing.final
 class PrefillConfig(_message.Message):
@@ -432,6 +588,7 @@ class NodeLinkConfig(_message.Message):
     DEVICE_SECRET_FIELD_NUMBER: _builtins.int
     PLANNED_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    EXTERNAL_KME_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     role: Global___LinkRole.ValueType
     peer_node: _builtins.str
@@ -451,6 +608,10 @@ class NodeLinkConfig(_message.Message):
 
     @_builtins.property
     def protocol(self) -> _parameters_pb2.ProtocolParameters: ...
+    @_builtins.property
+    def external_kme(self) -> Global___ExternalKmeConfig:
+        """Behind the link stand devices, or KMEs, of another make, which give the keys: there is no quantum channel then."""
+
     def __init__(
         self,
         *,
@@ -462,14 +623,57 @@ class NodeLinkConfig(_message.Message):
         device_secret: _builtins.bytes = ...,
         planned: _parameters_pb2.LinkParameters | None = ...,
         protocol: _parameters_pb2.ProtocolParameters | None = ...,
+        external_kme: Global___ExternalKmeConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["peer", b"peer", "planned", b"planned", "protocol", b"protocol", "quantum_channel", b"quantum_channel"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["external_kme", b"external_kme", "peer", b"peer", "planned", b"planned", "protocol", b"protocol", "quantum_channel", b"quantum_channel"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_secret", b"device_secret", "link_id", b"link_id", "peer", b"peer", "peer_node", b"peer_node", "planned", b"planned", "protocol", b"protocol", "quantum_channel", b"quantum_channel", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_secret", b"device_secret", "external_kme", b"external_kme", "link_id", b"link_id", "peer", b"peer", "peer_node", b"peer_node", "planned", b"planned", "protocol", b"protocol", "quantum_channel", b"quantum_channel", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeLinkConfig: _TypeAlias = NodeLinkConfig  # noqa: Y015
+
+@_typing.final
+class ExternalKmeConfig(_message.Message):
+    """The KME at this end of the link, to which this node is an SAE (ETSI GS QKD 014). The link's transmitter is the master."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    OWN_SAE_ID_FIELD_NUMBER: _builtins.int
+    PEER_SAE_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
+    KEY_SIZE_BITS_FIELD_NUMBER: _builtins.int
+    KEYS_PER_BLOCK_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """"https://host:port" """
+    own_sae_id: _builtins.str
+    """This node there, and the node at the other end of the link at the KME there."""
+    peer_sae_id: _builtins.str
+    key_size_bits: _builtins.int
+    """Length of the keys that are asked for, and how many at once."""
+    keys_per_block: _builtins.int
+    @_builtins.property
+    def credentials(self) -> Global___CredentialPaths:
+        """This node's certificate and key for it, and the authority that the KME's certificate descends from."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        own_sae_id: _builtins.str = ...,
+        peer_sae_id: _builtins.str = ...,
+        credentials: Global___CredentialPaths | None = ...,
+        key_size_bits: _builtins.int = ...,
+        keys_per_block: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "key_size_bits", b"key_size_bits", "keys_per_block", b"keys_per_block", "own_sae_id", b"own_sae_id", "peer_sae_id", b"peer_sae_id", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExternalKmeConfig: _TypeAlias = ExternalKmeConfig  # noqa: Y015
 
 @_typing.final
 class QuantumChannelConfig(_message.Message):
