@@ -1,0 +1,1 @@
+"""qnetem.testbed.measuring: what a running link does, counted, against what it is configured to do."""
