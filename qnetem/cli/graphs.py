@@ -62,9 +62,8 @@ class Graph:
 
 def graph_of(topology: Topology, values: Mapping[str, Any] | None = None) -> Graph:
     """Return the graph of a topology, with the states that `inspected_values` tells of it."""
-    from qnetem.topology.fields import QUANTUM
+    from qnetem.topology.quantities import LENGTH
 
-    length = next(field.quantity for field in QUANTUM if field.key == "length")
     processes = {one["name"]: one["state"] for one in values["processes"]} if values else {}
     live = {one["link_id"]: one for one in values["links"]} if values else {}
 
@@ -75,7 +74,7 @@ def graph_of(topology: Topology, values: Mapping[str, Any] | None = None) -> Gra
             id=link_id,
             transmitter=planned.transmitter,
             receiver=planned.receiver,
-            length=str(length.render(planned.planned.length_km)),
+            length=str(LENGTH.render(planned.planned.length_km)),
             state=told.get("state", ""),
             reason=told.get("reason", ""),
             troubles=tuple(

@@ -10,6 +10,7 @@ from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import BROKER, KINDS, ProcessPlan, TestbedPlan
 from qnetem.topology.model import Link, Topology
 from qnetem.v1 import process_pb2
+from qnetem.v1.parameters_pb2 import ParameterSeries
 
 __all__ = ["ConfigMaker"]
 
@@ -126,6 +127,10 @@ class ConfigMaker:
             nature_secret=self._nature_secret(link),
             planned=link.planned,
             settings=self.desired.quantum.get(link.id),
+            series=[
+                ParameterSeries(field=one.field, at_s=one.at_s, values=one.values, is_repeating=one.is_repeating)
+                for one in link.series
+            ],
         )
 
     def _path(self, process: str, link: Link, from_node: str) -> process_pb2.ClassicalPathConfig:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.topology.fields import CLASSICAL, QUANTUM
+from qnetem.topology.units import Quantity
 from qnetem.v1 import process_pb2
 from qnetem.v1.parameters_pb2 import ClassicalSettings, LinkSettings
 
@@ -18,7 +19,9 @@ __all__ = ["PLANES", "Desired", "Plane", "Settings", "apply", "checked", "merged
 Plane = Literal["quantum", "classical"]
 PLANES: Final[tuple[Plane, ...]] = ("quantum", "classical")
 Settings = LinkSettings | ClassicalSettings
-_QUANTITIES: Final = {field.wire: field.quantity for field in (*QUANTUM, *CLASSICAL)}
+_QUANTITIES: Final = {
+    field.wire: field.quantity for field in (*QUANTUM, *CLASSICAL) if isinstance(field.quantity, Quantity)
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.testbed.desired import PLANES, Desired, Plane, Settings, checked, merged
-from qnetem.topology.fields import LOSS
+from qnetem.topology.quantities import LOSS
 from qnetem.v1 import supervisor_pb2
 from qnetem.v1.parameters_pb2 import LinkSettings
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.topology import fields
+from qnetem.topology.units import Quantity
 from qnetem.topology.words import did_you_mean, shown
 from qnetem.v1 import parameters_pb2, supervisor_pb2
 
@@ -52,7 +53,8 @@ def settings_of(
             if not equals:
                 raise BadInputError(f"{shown(assignment)} is not KEY=VALUE")
             _, field = _field(key, _settable())
-            yield key, float(text) if field.quantity.is_bare and _is_number(text) else text
+            is_bare = isinstance(field.quantity, Quantity) and field.quantity.is_bare
+            yield key, float(text) if is_bare and _is_number(text) else text
 
     return settings_from(pairs())
 
@@ -104,11 +106,7 @@ def fields_of(keys: Iterable[str]) -> tuple[list[str], list[str]]:
 def _shown_values(table: Iterable[fields.Field], message: Any) -> Iterator[tuple[fields.Field, Any]]:
     for field in table:
         if field.wire in message.DESCRIPTOR.fields_by_name:
-            value = getattr(message, field.wire)
-            yield (
-                field,
-                [field.quantity.render(one) for one in value] if field.is_list else field.quantity.render(value),
-            )
+            yield field, field.render(getattr(message, field.wire))
 
 
 def _set_values(table: Iterable[fields.Field], settings: Any) -> dict[str, Any]:

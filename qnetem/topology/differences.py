@@ -1,12 +1,15 @@
 """qnetem.topology.differences: what changed between two topologies, in lines for a user. Pure."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from qnetem.topology.model import Topology
 from qnetem.topology.rendering import as_file
 
 __all__ = ["difference"]
+
+# of a list
+_LISTED: Final = 16
 
 
 def difference(old: Topology, new: Topology) -> list[str]:
@@ -42,5 +45,6 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(_text(each) for each in value)}]"
+        rest = [f"... {len(value)} values"] if len(value) > _LISTED else []
+        return f"[{', '.join([*(_text(each) for each in value[:_LISTED]), *rest])}]"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,17 +17,24 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. `line` and `column` count from 1; both 0 where there is no text to point into."""
+    """One thing that is wrong. `line` and `column` count from 1; 0 where there is no text to point into.
+
+    `source` is another file than the topology itself, one that it names.
+    """
 
     line: int
     column: int
     text: str
     path: Path = ()
+    source: str = ""
 
     def render(self, source: str) -> str:
         """Return the one line that tells a user: `file:line:column: what (hint)`."""
-        if self.line:
+        source = self.source or source
+        if self.line and self.column:
             return f"{source}:{self.line}:{self.column}: {self.text}"
+        if self.line:
+            return f"{source}:{self.line}: {self.text}"
         return f"{source}: {path_text(self.path)}: {self.text}" if self.path else f"{source}: {self.text}"
 
 
@@ -48,7 +55,7 @@ class TopologyError(BadInputError):
         """Return the error that tells of problems in a source, sorted; the text ends after the first hundred."""
         # Two lines that read the same are one problem: an alias shows its block to every link that uses it.
         lines = {problem.render(source): problem for problem in problems}
-        ordered = sorted(lines, key=lambda line: (lines[line].line, lines[line].column))
+        ordered = sorted(lines, key=lambda line: (lines[line].source, lines[line].line, lines[line].column))
         rest = [f"{source}: and {len(ordered) - _TOLD} more"] if len(ordered) > _TOLD else []
         return cls("\n".join(ordered[:_TOLD] + rest), [lines[line] for line in ordered])
 

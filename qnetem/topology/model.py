@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
 
-__all__ = ["ControlPlane", "Link", "Node", "Placement", "Ports", "Telemetry", "Topology"]
+__all__ = ["ControlPlane", "Link", "Node", "Placement", "Ports", "Series", "Telemetry", "Topology"]
 
 Placement = Literal["link", "group", "one"]
 
@@ -36,6 +36,19 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """A parameter of a quantum link that follows a table, in lines from point to point."""
+
+    # Of LinkSettings.
+    field: str
+    # Emulated seconds, ascending, and the value at each.
+    at_s: tuple[float, ...]
+    values: tuple[float, ...]
+    # After the last point it begins again; otherwise the last value holds.
+    is_repeating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A quantum link with its classical twin. The messages belong to the topology: copy before changing one."""
 
@@ -48,6 +61,9 @@ class Link:
     planned: LinkParameters
     protocol: ProtocolParameters
     classical: ClassicalParameters
+    environment: str | None = None
+    # Over `planned`, under settings; they share their times.
+    series: tuple[Series, ...] = ()
 
     def peer_of(self, node: str) -> str:
         """Return the other end. Raises ValueError when `node` is no end of this link."""

@@ -1,7 +1,8 @@
 """qnetem.topology.profiles: devices that exist, as numbers with their sources. Pure.
 
-A profile is the lowest layer of a link's parameters: `defaults` of the file and the link itself override it. Values are
-by key of `fields`, in base units (km, dB, Hz, ps, bits).
+A profile is the lowest layer of a link's parameters: its environment, `defaults` of the file and the link itself
+override it. Values are by key of `fields`, in base units (km, dB, Hz, ps, bits). What a profile does not say has the
+default of its field.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Final
 
 __all__ = ["PROFILES", "Profile", "Value"]
 
-Value = float | Sequence[float]
+Value = float | str | Sequence[float]
 
 PULSES_PER_BLOCK: Final = 2**20
 
@@ -47,11 +48,23 @@ _OPTICS: Final[dict[str, Value]] = {
 # eps_sec, eps_cor, ramp: PHYSICS 6. Degraded at more than twice the error rate of a healthy link of either profile;
 # abort at the threshold of BB84, 11.0 % (Shor and Preskill 2000), past which no block, however long, has a key.
 _PROTOCOL: Final[dict[str, Value]] = {
+    "protocol": "bb84-one-decoy",
     "eps_sec": 1e-10,
     "eps_cor": 1e-15,
     "block_ramp": (100_000, 1_000_000, 10_000_000),
     "qber_degraded": 0.05,
     "qber_abort": 0.11,
+}
+
+# Superconducting nanowires. Source: PHYSICS 6.
+_NANOWIRES: Final[dict[str, Value]] = {
+    "efficiency": 0.85,
+    "dark_counts": 100.0,
+    "dead_time": 50_000,
+    # Nanowires trap no carriers. The time, that of the dead time, matters where a setting turns them on.
+    "afterpulse_probability": 0.0,
+    "afterpulse_time": 50_000,
+    "detector_jitter": 50.0,
 }
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
@@ -60,18 +73,12 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             doc="Superconducting nanowire detectors: megabits per second at city distance.",
             # Source: PHYSICS 6, from counts (Rusca et al. 2018 for the intensities' kind).
             quantum=_OPTICS
+            | _NANOWIRES
             | {
                 "intensities": (0.40, 0.13),
                 "intensity_probabilities": (0.35, 0.65),
                 "transmitter_p_z": 0.78,
                 "receiver_p_z": 0.78,
-                "efficiency": 0.85,
-                "dark_counts": 100.0,
-                "dead_time": 50_000,
-                # Nanowires trap no carriers. The time, that of the dead time, matters where a setting turns them on.
-                "afterpulse_probability": 0.0,
-                "afterpulse_time": 50_000,
-                "detector_jitter": 50.0,
             },
             # About ten seconds of a 25 km link's key.
             protocol=_PROTOCOL | {"pool_high_water": 32_000_000},
@@ -99,6 +106,42 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             protocol=_PROTOCOL | {"pool_high_water": 4_000_000},
             # 192 blocks, 2e4 clicks at 25 km.
             train_s=0.2013,
+        ),
+        "two-decoys-bb84-1ghz-snspd": Profile(
+            doc="Nanowires with a second, nearly empty decoy: more key of a block, less of a short one.",
+            # The devices of decoy-bb84-1ghz-snspd. The third intensity is that of Lim et al. 2014: modulators leak.
+            # The others: searched with Lim's bounds for blocks of 1e5 and 1e6 at 25 and 50 km; l/n is .26, .49, .55 for
+            # 1e5, 1e6, 1e7 at 25 km (one decoy: .185 for 1e5), .24 and .48 at 50 km.
+            quantum=_OPTICS
+            | _NANOWIRES
+            | {
+                "intensities": (0.45, 0.18, 2e-4),
+                "intensity_probabilities": (0.13, 0.55, 0.32),
+                "transmitter_p_z": 0.78,
+                "receiver_p_z": 0.78,
+            },
+            protocol=_PROTOCOL | {"protocol": "bb84-two-decoys", "pool_high_water": 32_000_000},
+            train_s=0.0336,
+        ),
+        "bbm92-1ghz-snspd": Profile(
+            doc="A pulsed source of entangled pairs at the transmitter, nanowires at both ends.",
+            # lambda .02, .04 pairs a pulse: best at 25 km by Ma, Fung, Lo 2007 and Tomamichel et al. 2012 (finite keys)
+            # for blocks of 1e5 and 1e6; at 25 km 2.3 % errors, 0.78 Mb/s sifted in Z, l/n .39 for 1e5 and .56 for 1e6.
+            # The transmitter keeps one photon of each pair: 2 dB of optics like the receiver's, .85 x .63.
+            quantum=_OPTICS
+            | _NANOWIRES
+            | {
+                "pair_brightness": 0.02,
+                "transmitter_efficiency": 0.54,
+                "transmitter_dark_counts": 100.0,
+                # Intensities do not count with pairs, and this one is what the pairs make: 2 lambda.
+                "intensities": (0.04,),
+                "intensity_probabilities": (1.0,),
+                "transmitter_p_z": 0.80,
+                "receiver_p_z": 0.80,
+            },
+            protocol=_PROTOCOL | {"protocol": "bbm92", "pool_high_water": 8_000_000},
+            train_s=0.0336,
         ),
     }
 )

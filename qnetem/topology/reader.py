@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qnetem.topology.errors import Path as FieldPath
 from qnetem.topology.errors import Problem, TopologyError
-from qnetem.topology.model import Topology
+from qnetem.topology.model import Series, Topology
 
 if TYPE_CHECKING:
     from qnetem.topology.schema import File
@@ -31,11 +31,20 @@ def load(path: str | Path) -> Topology:
     """
     source = str(path)
     text = _text(Path(path), source)
-    return replace(parse(text, source), path=Path(path).resolve())
+    return replace(parse(text, source, Path(path).parent), path=Path(path).resolve())
 
 
-def parse(text: str, name: str = "<text>") -> Topology:
-    """Return the topology that a text describes; `name` stands for the file in errors. Raises TopologyError."""
+def parse(text: str, name: str = "<text>", folder: Path | None = None) -> Topology:
+    """Return the topology that a text describes.
+
+    Args:
+        text: The topology.
+        name: Stands for the file in errors.
+        folder: Where files lie that it names; None: the working folder.
+
+    Raises:
+        TopologyError: Something in it, or in a file that it names, is wrong.
+    """
     from qnetem.topology.markers import read
 
     if len(text) > _LONGEST_BYTES:
@@ -43,7 +52,7 @@ def parse(text: str, name: str = "<text>") -> Topology:
     tree, problems = read(text)
     if tree is None:
         raise TopologyError.of(_one_line(name), problems)
-    return _topology(tree, problems, _one_line(name))
+    return _topology(tree, problems, _one_line(name), folder)
 
 
 def from_dict(content: Mapping[str, Any], name: str = "<dict>") -> Topology:
@@ -54,7 +63,7 @@ def from_dict(content: Mapping[str, Any], name: str = "<dict>") -> Topology:
         tree = from_plain(dict(content))
     except ValueError as error:
         raise TopologyError.of(_one_line(name), [Problem(0, 0, str(error))]) from None
-    return _topology(tree, [], _one_line(name))
+    return _topology(tree, [], _one_line(name), None)
 
 
 def find_default(folder: str | Path) -> Path:
@@ -108,7 +117,7 @@ def _trimmed(schema: Any) -> Any:
     return kept
 
 
-def _topology(tree: Any, problems: list[Problem], source: str) -> Topology:
+def _topology(tree: Any, problems: list[Problem], source: str, folder: Path | None) -> Topology:
     """Return the topology of a tree of values; raises TopologyError with `problems` and all that are found here."""
     from pydantic import ValidationError
 
@@ -130,9 +139,10 @@ def _topology(tree: Any, problems: list[Problem], source: str) -> Topology:
             problems.append(problem)
     problems += reference_problems(data, tree)
     problems += _link_problems(file, data, tree, wrong)
+    series = _series(file, tree, folder or Path(), problems) if file is not None else {}
     if problems or file is None:
         raise TopologyError.of(source, problems)
-    topology = resolved(file)
+    topology = resolved(file, series)
     return replace(topology, digest=digest(topology))
 
 
@@ -161,6 +171,37 @@ def _link_problems(file: "File | None", data: Any, tree: Any, wrong: list[FieldP
     for index, link in links.items():
         problems += link_problems(link, defaults, ("topology", "links", index), tree)
     return problems
+
+
+def _series(file: "File", tree: Any, folder: Path, problems: list[Problem]) -> dict[int, tuple[Series, ...]]:
+    """Return the series of each link that has some, by its index; adds what is wrong with them to `problems`."""
+    from qnetem.topology.markers import locate
+    from qnetem.topology.series import LONGEST, columns, read_csv, series_of
+
+    found: dict[int, tuple[Series, ...]] = {}
+    count = 0
+    for index, link in enumerate(file.topology.links):
+        if link.series is None:
+            continue
+        path: FieldPath = ("topology", "links", index, "series")
+        name = link.series.file
+        table = columns(link.series.table())
+        if name is not None:
+            try:
+                table, wrong = read_csv(_text(folder / name, str(folder / name)), _one_line(name))
+            except TopologyError as error:
+                text = error.problems[0].text
+                wrong = [Problem(*locate(tree, (*path, "file")), f"file: {_one_line(name)}: {text}", path)]
+            problems += wrong
+            if wrong:
+                continue
+        count += sum(len(column) for column in table.values())
+        if count > LONGEST:
+            text = f"the series of all links hold more than {LONGEST} values"
+            problems.append(Problem(*locate(tree, path), text, path))
+            break
+        found[index] = series_of(table, is_repeating=link.series.repeat)
+    return found
 
 
 def _text(path: Path, source: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
-from qnetem.topology import fields
+from qnetem.topology import fields, series
 from qnetem.topology.model import Link, Topology
 
 __all__ = ["as_file", "render", "to_yaml"]
@@ -55,18 +55,16 @@ def _link(link: Link) -> dict[str, Any]:
         "name": link.id,
         "transmitter": link.transmitter,
         "profile": link.profile,
+        **({"environment": link.environment} if link.environment else {}),
         "quantum": _part(fields.QUANTUM, link.planned),
         "classical": _part(fields.CLASSICAL, link.classical),
         "protocol": _part(fields.PROTOCOL, link.protocol),
+        **({"series": series.as_file(link.series)} if link.series else {}),
     }
 
 
 def _part(table: tuple[fields.Field, ...], message: Any) -> dict[str, Any]:
-    part: dict[str, Any] = {}
-    for each in table:
-        value = getattr(message, each.wire)
-        part[each.key] = [each.quantity.render(one) for one in value] if each.is_list else each.quantity.render(value)
-    return part
+    return {each.key: each.render(getattr(message, each.wire)) for each in table}
 
 
 def to_yaml(content: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """qnetem.topology.resolve: from what a file says to what holds. Pure.
 
-Layers of a link, each over the one before: its profile, the file's defaults, the link itself.
+Layers of a link, each over the one before: defaults of fields, its profile, its environment, the file's defaults, the
+link itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,17 +10,22 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from qnetem.topology import fields
+from qnetem.topology.attacks import ATTACKS
+from qnetem.topology.contradictions import contradictions
+from qnetem.topology.environments import ENVIRONMENTS
 from qnetem.topology.errors import Path, Problem
 from qnetem.topology.markers import Marked, locate
-from qnetem.topology.model import ControlPlane, Link, Node, Ports, Telemetry, Topology
+from qnetem.topology.model import ControlPlane, Link, Node, Ports, Series, Telemetry, Topology
 from qnetem.topology.profiles import PROFILES
 from qnetem.topology.schema import Block, DefaultsBlock, File, LinkBlock
 from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
 
-__all__ = ["PROTOCOL_NAME", "link_problems", "resolved"]
+__all__ = ["link_problems", "resolved"]
 
-PROTOCOL_NAME: Final = "bb84-one-decoy"
-_INTENSITIES: Final = 2
+_DEFAULTS: Final = {
+    part: {each.key: each.default for each in table if each.default is not None}
+    for part, table in (("quantum", fields.QUANTUM), ("protocol", fields.PROTOCOL))
+}
 # Group index of standard single-mode fibre at 1550 nm over the speed of light: 4.8974 us/km. Source: PHYSICS 2.
 _FIBRE_PS_PER_KM: Final = 1.4682 / 299_792.458 * 1e12
 
@@ -29,6 +35,7 @@ class _Layers:
     """Values of a link by block and key, and where those that the file gives stand in it."""
 
     profile: str
+    environment: str | None
     values: dict[str, dict[str, Any]]
     places: dict[tuple[str, str], Path]
 
@@ -40,7 +47,12 @@ def _layers(link: LinkBlock, defaults: DefaultsBlock, path: Path) -> _Layers:
         known = ", ".join(PROFILES)
         raise ValueError(f"the link has no profile (its own or topology.defaults.profile; known: {known})")
     profile = PROFILES[name]
-    values: dict[str, dict[str, Any]] = {"quantum": dict(profile.quantum), "protocol": dict(profile.protocol)}
+    environment = link.environment or defaults.environment
+    around = ENVIRONMENTS[environment].quantum if environment else {}
+    values: dict[str, dict[str, Any]] = {
+        "quantum": {**_DEFAULTS["quantum"], **profile.quantum, **around},
+        "protocol": {**_DEFAULTS["protocol"], **profile.protocol},
+    }
     values["classical"] = {"jitter": 0, "loss": 0.0}
     places: dict[tuple[str, str], Path] = {}
     for layer, origin in ((defaults, ("topology", "defaults")), (link, path)):
@@ -49,11 +61,15 @@ def _layers(link: LinkBlock, defaults: DefaultsBlock, path: Path) -> _Layers:
             for key, value in block.given().items():
                 values[part][key] = value
                 places[part, key] = (*origin, part, key)
+    for attack, strength in link.eve.given().items():
+        key = ATTACKS[attack].field.key
+        values["quantum"][key] = strength
+        places["quantum", key] = (*path, "eve", attack)
     if "length" not in values["quantum"]:
         raise ValueError("the link has no length (its own quantum.length or that of topology.defaults)")
     values["protocol"].setdefault("train_blocks", profile.train_blocks(values["quantum"]["clock"]))
     values["classical"].setdefault("delay", round(values["quantum"]["length"] * _FIBRE_PS_PER_KM))
-    return _Layers(name, values, places)
+    return _Layers(name, environment, values, places)
 
 
 def link_problems(link: LinkBlock, defaults: DefaultsBlock, path: Path, tree: Marked) -> Iterator[Problem]:
@@ -63,43 +79,17 @@ def link_problems(link: LinkBlock, defaults: DefaultsBlock, path: Path, tree: Ma
     except ValueError as error:
         yield Problem(*locate(tree, path), str(error), path)
         return
-    for part, keys, text in _contradictions(layers.values["quantum"], layers.values["protocol"]):
+    for part, keys, text in contradictions(layers.values["quantum"], layers.values["protocol"]):
         where = next((layers.places[part, key] for key in keys if (part, key) in layers.places), path)
         yield Problem(*locate(tree, where), f"{keys[0]}: {text}", where[:-1] if where != path else path)
 
 
-def _contradictions(
-    quantum: Mapping[str, Any], protocol: Mapping[str, Any]
-) -> Iterator[tuple[str, tuple[str, str], str]]:
-    """Yield the block, the two keys and the text of each pair of values that cannot hold together."""
-    count, probs_count = len(quantum["intensities"]), len(quantum["intensity_probabilities"])
-    if count != _INTENSITIES:
-        text = f"{PROTOCOL_NAME} needs {_INTENSITIES} of them, got {count}"
-        yield "quantum", ("intensities", "intensity_probabilities"), text
-    elif probs_count != count:
-        text = f"one is due for each of the {count} intensities, got {probs_count}"
-        yield "quantum", ("intensity_probabilities", "intensities"), text
-    if quantum["dark_counts"] > quantum["clock"]:
-        dark, clock = (_rendered(key, quantum[key]) for key in ("dark_counts", "clock"))
-        yield "quantum", ("dark_counts", "clock"), f"{dark} is more than one in each period of the clock ({clock})"
-    if quantum["afterpulse_probability"] > 0 and quantum["afterpulse_time"] == 0:
-        text = "must be above 0ps where afterpulse_probability is above 0"
-        yield "quantum", ("afterpulse_time", "afterpulse_probability"), text
-    degraded, abort = protocol["qber_degraded"], protocol["qber_abort"]
-    if degraded >= abort:
-        yield "protocol", ("qber_degraded", "qber_abort"), f"{degraded} must be below qber_abort ({abort})"
-
-
-def _rendered(key: str, value: float) -> str | float:
-    return next(each for each in fields.QUANTUM if each.key == key).quantity.render(value)
-
-
-def resolved(file: File, digest: str = "") -> Topology:
-    """Return the topology of a file that has no problems."""
+def resolved(file: File, series: Mapping[int, tuple[Series, ...]] | None = None, digest: str = "") -> Topology:
+    """Return the topology of a file that has no problems; `series` are those of its links, by their index."""
     network = file.topology
     links: dict[str, Link] = {}
     for index, block in enumerate(network.links):
-        link = _link(block, network.defaults, ("topology", "links", index))
+        link = _link(block, network.defaults, ("topology", "links", index), (series or {}).get(index, ()))
         links[link.id] = link
     nodes: dict[str, Node] = {}
     for name, node in network.nodes.items():
@@ -122,7 +112,7 @@ def resolved(file: File, digest: str = "") -> Topology:
     )
 
 
-def _link(block: LinkBlock, defaults: DefaultsBlock, path: Path) -> Link:
+def _link(block: LinkBlock, defaults: DefaultsBlock, path: Path, series: tuple[Series, ...]) -> Link:
     layers = _layers(block, defaults, path)
     first, second = block.endpoints
     transmitter = block.transmitter or first
@@ -134,8 +124,10 @@ def _link(block: LinkBlock, defaults: DefaultsBlock, path: Path) -> Link:
         receiver=second if transmitter == first else first,
         profile=layers.profile,
         planned=LinkParameters(**_wire(fields.QUANTUM, values["quantum"])),
-        protocol=ProtocolParameters(protocol=PROTOCOL_NAME, **_wire(fields.PROTOCOL, values["protocol"])),
+        protocol=ProtocolParameters(**_wire(fields.PROTOCOL, values["protocol"])),
         classical=ClassicalParameters(**_wire(fields.CLASSICAL, values["classical"])),
+        environment=layers.environment,
+        series=series,
     )
 
 

@@ -1,14 +1,17 @@
-"""qnetem.topology.units: quantities with their units, read from text and written back without a digit lost. Pure."""
+"""qnetem.topology.units: quantities with their units, read from text and written back without a digit lost. Pure.
+
+A `Choice` is a value that is one of some words.
+"""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from qnetem.topology.words import nearest, shown
+from qnetem.topology.words import did_you_mean, nearest, shown
 
-__all__ = ["Quantity"]
+__all__ = ["Choice", "Quantity"]
 
 _NUMBER: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 _TEXT: Final = re.compile(rf"\s*({_NUMBER})\s*(\S*)\s*\Z")
@@ -21,7 +24,8 @@ class Quantity:
 
     `units` maps each spelling to its power of ten over the base unit, so that reading and writing are exact. A value is
     a float in the base unit, or an int where `is_whole`. Where `is_bare`, a number without a unit is the base unit's.
-    `name` has its article ("a length"): it stands in errors.
+    `multiples` are further units that are read, never written, each worth so many of the base unit. `name` has its
+    article ("a length"): it stands in errors.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Quantity:
     is_maximum_open: bool = False
     is_whole: bool = False
     is_bare: bool = False
+    multiples: Mapping[str, float] = field(default_factory=dict)
 
     def parse(self, given: object) -> float:
         """Return the value of what a file gives.
@@ -69,6 +74,11 @@ class Quantity:
         return next((unit for unit, power in self.units.items() if power == 0), "")
 
     @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every unit that is read."""
+        return (*self.units, *self.multiples)
+
+    @property
     def range_text(self) -> str:
         """The range in words: `0km to 10000km`, `above 0, up to 1`."""
         low, high = (self._limit_text(limit) for limit in (self.minimum, self.maximum))
@@ -79,7 +89,7 @@ class Quantity:
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of what a file may give; ranges of texts with units are not expressible there."""
-        spelled = "|".join(re.escape(unit) for unit in self.units)
+        spelled = "|".join(re.escape(unit) for unit in self.spellings)
         text = {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*({spelled})\s*$", "examples": [self.example]}
         number = {
             "type": "integer" if self.is_whole else "number",
@@ -102,13 +112,15 @@ class Quantity:
         digits, unit = matched.groups()
         if unit in self.units:
             return Decimal(digits).scaleb(self.units[unit])
+        if unit in self.multiples:
+            return Decimal(digits) * Decimal(repr(self.multiples[unit]))
         if self.is_bare and not self.units:
             raise ValueError(f"expected {self.name}, got {shown(given)} ({self._units_text})")
         if not unit:
             if self.is_bare:
                 return Decimal(digits)
             raise ValueError(f"{shown(given)} has no unit (expected {self._units_text})")
-        near = nearest(unit, self.units)
+        near = nearest(unit, self.spellings)
         hint = f"did you mean {near}?" if near else f"expected {self._units_text}"
         raise ValueError(f"{shown(given)} has the unknown unit {shown(unit)} ({hint})")
 
@@ -119,9 +131,42 @@ class Quantity:
     def _units_text(self) -> str:
         if not self.units:
             return f"a number, such as {self.example}"
-        *most, last = self.units
+        *most, last = self.spellings
         listed = f"{', '.join(most)} or {last}" if most else last
         return f"{'a number or ' if self.is_bare else ''}{listed}, such as {self.example}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A kind of value that is one of some words; `words` maps each to what it means. `name` has its article."""
+
+    name: str
+    words: Mapping[str, str | bool]
+
+    def parse(self, given: object) -> str | bool:
+        """Return what a word means. Raises ValueError when it is none of them."""
+        if isinstance(given, str) and given in self.words:
+            return self.words[given]
+        hint = did_you_mean(given, self.words) if isinstance(given, str) else f" ({self.range_text})"
+        raise ValueError(f"expected {self.name}, got {shown(given)}{hint}")
+
+    def render(self, value: str | bool) -> str:
+        """Return the word for a value: parse(render(value)) == value."""
+        return next(word for word, meaning in self.words.items() if meaning == value)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """A word has no unit."""
+        return ()
+
+    @property
+    def range_text(self) -> str:
+        """The words."""
+        return ", ".join(self.words)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of what a file may give."""
+        return {"type": "string", "enum": list(self.words)}
 
 
 def _digits(number: Decimal) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 __all__ = ["LABEL_PATTERN", "did_you_mean", "label", "label_of", "nearest", "shown", "word"]
 
 _SHOWN_CHARS: Final = 60
+_LISTED: Final = 24
 # RFC 1123: what may stand between two dots of a host name.
 LABEL_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _WORD: Final = re.compile(r"[A-Za-z0-9_./-]{1,63}\Z")
@@ -52,12 +53,14 @@ def nearest(wrong: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(wrong: str, known: Iterable[str], otherwise: str = "known") -> str:
-    """Return the hint in parentheses that follows an unknown word: the nearest known one, else all of them."""
+    """Return the hint in parentheses that follows an unknown word: the nearest known one, else what is known."""
     words = list(known)
     near = nearest(wrong, words)
     if near is not None:
         return f" (did you mean {shown(near)}?)"
-    return f" ({otherwise}: {', '.join(word(each) for each in words)})" if words else ""
+    listed = [word(each) for each in words[:_LISTED]]
+    rest = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
+    return f" ({otherwise}: {', '.join(listed)}{rest})" if words else ""
 
 
 def label_of(value: object) -> str | None:

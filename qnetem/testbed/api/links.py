@@ -10,7 +10,7 @@ from qnetem.testbed.api.connection import Connection
 from qnetem.testbed.api.views import LinkView
 from qnetem.testbed.api.waiting import eventually
 from qnetem.testbed.settings import fields_of, link_values, settings_from
-from qnetem.topology.fields import LOSS
+from qnetem.topology.quantities import LOSS
 from qnetem.v1 import parameters_pb2, supervisor_pb2
 from quantum_channel.client import QuantumLinkClient
 

@@ -50,7 +50,6 @@ def test_a_plane_can_be_named() -> None:
         ("efficiency=1.5", "efficiency: 1.5 is out of range"),
         ("efficiency=nan", "efficiency: "),
         ("clock=1GHz", "no setting 'clock'"),
-        ("loss=1%", "no setting 'loss'"),
     ],
 )
 def test_a_wrong_setting_is_named(assignment: str, why: str) -> None:

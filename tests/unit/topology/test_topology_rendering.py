@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from qnetem.topology import Topology, TopologyError, difference, fields, from_dict, parse, render, ring
 from qnetem.topology.profiles import PROFILES
 from qnetem.topology.rendering import as_file, to_yaml
+from qnetem.topology.units import Choice
 
 Changed = Callable[..., str]
 STEADY = settings(
@@ -30,6 +31,9 @@ def blocks(draw: st.DrawFn, table: tuple[fields.Field, ...]) -> dict[str, Any]:
     scalars = {each.key: each for each in table if not each.is_list}
     for field in map(scalars.__getitem__, draw(st.lists(st.sampled_from(sorted(scalars)), unique=True, max_size=6))):
         quantity = field.quantity
+        if isinstance(quantity, Choice):
+            block[field.key] = draw(st.sampled_from(sorted(quantity.words)))
+            continue
         low, high = quantity.minimum, quantity.maximum
         value = draw(
             st.integers(int(low), int(high))

@@ -1,11 +1,13 @@
 """Quantities: what is read, what is refused with which words, and that writing loses nothing."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnetem.topology import fields
-from qnetem.topology.units import Quantity
+from qnetem.topology import fields, quantities
+from qnetem.topology.units import Choice, Quantity
 
 STEADY = settings(deadline=None, derandomize=True)
 QUANTITIES = {
@@ -16,8 +18,10 @@ QUANTITIES = {
         ("protocol", fields.PROTOCOL),
     )
     for field in members
+    if isinstance(field.quantity, Quantity)
 }
-LENGTH, DEAD_TIME, DURATION = fields.LENGTH, fields.DEAD_TIME, fields.DURATION
+CHOICES = [field for field in (*fields.QUANTUM, *fields.PROTOCOL) if isinstance(field.quantity, Choice)]
+LENGTH, DEAD_TIME, DURATION = quantities.LENGTH, quantities.DEAD_TIME, quantities.DURATION
 
 
 @pytest.mark.parametrize(
@@ -35,21 +39,32 @@ LENGTH, DEAD_TIME, DURATION = fields.LENGTH, fields.DEAD_TIME, fields.DURATION
         (DURATION, "125μs", 125_000_000),
         (DURATION, "0.001ns", 1),
         (DURATION, "60s", 60 * 10**12),
-        (fields.JITTER, "0.5ps", 0.5),
-        (fields.ATTENUATION, "0.2dB/km", 0.2),
-        (fields.LOSS, "3 dB", 3.0),
-        (fields.CLOCK, "1GHz", 1e9),
-        (fields.RATE, "0.5kHz", 500.0),
-        (fields.BLOCK, "100kbit", 100_000),
-        (fields.POOL, "1.5Gbit", 1_500_000_000),
-        (fields.PROBABILITY, 0, 0.0),
-        (fields.PROBABILITY, 1, 1.0),
-        (fields.PROBABILITY, 0.02, 0.02),
-        (fields.PROBABILITY, "2%", 0.02),
-        (fields.PROBABILITY, "100 %", 1.0),
-        (fields.PROBABILITY, "0.02", 0.02),
-        (fields.COUNT, 2, 2),
-        (fields.COUNT, 2.0, 2),
+        (quantities.JITTER, "0.5ps", 0.5),
+        (quantities.ATTENUATION, "0.2dB/km", 0.2),
+        (quantities.LOSS, "3 dB", 3.0),
+        (quantities.CLOCK, "1GHz", 1e9),
+        (quantities.RATE, "0.5kHz", 500.0),
+        (quantities.BLOCK, "100kbit", 100_000),
+        (quantities.POOL, "1.5Gbit", 1_500_000_000),
+        (quantities.PROBABILITY, 0, 0.0),
+        (quantities.PROBABILITY, 1, 1.0),
+        (quantities.PROBABILITY, 0.02, 0.02),
+        (quantities.PROBABILITY, "2%", 0.02),
+        (quantities.PROBABILITY, "100 %", 1.0),
+        (quantities.PROBABILITY, "0.02", 0.02),
+        (quantities.SPAN, "10min", 600.0),
+        (quantities.SPAN, "1.5h", 5400.0),
+        (quantities.SPAN, "250ms", 0.25),
+        (quantities.DAY, "1d", 86_400.0),
+        (quantities.ELEVATION, "90deg", math.pi / 2),
+        (quantities.ELEVATION, "30deg", pytest.approx(math.pi / 6, rel=1e-15)),
+        (quantities.GATE_OFFSET, "-50ps", -50.0),
+        (quantities.SKEW, "-2ppm", -2000.0),
+        (quantities.WHITE_FM, "1ps/sqrt(s)", 1.0),
+        (quantities.RAMAN, "3e-9/km/nm", 3e-9),
+        (quantities.EVENTS, "0.3mHz", 3e-4),
+        (quantities.COUNT, 2, 2),
+        (quantities.COUNT, 2.0, 2),
     ],
 )
 def test_a_value_with_its_unit_is_read(quantity: Quantity, given_: object, expected: float) -> None:
@@ -84,27 +99,35 @@ def test_a_value_with_its_unit_is_read(quantity: Quantity, given_: object, expec
         (DEAD_TIME, "0.5ps", "'0.5ps' is not a whole number of ps"),
         (DEAD_TIME, "10Us", "'10Us' has the unknown unit 'Us' (did you mean us?)"),
         (DEAD_TIME, "2s", "'2s' is out of range (0ps to 10ms)"),
-        (fields.CLOCK, "1Ghz", "'1Ghz' has the unknown unit 'Ghz' (did you mean GHz?)"),
-        (fields.CLOCK, "10Hz", "'10Hz' is out of range (1kHz to 20GHz)"),
-        (fields.LOSS, "3dBm", "'3dBm' has the unknown unit 'dBm' (did you mean dB?)"),
-        (fields.PROBABILITY, 1.5, "1.5 is out of range (0 to 1)"),
-        (fields.PROBABILITY, -0.1, "-0.1 is out of range (0 to 1)"),
-        (fields.PROBABILITY, "101%", "'101%' is out of range (0 to 1)"),
-        (fields.PROBABILITY, float("nan"), "nan is out of range (0 to 1)"),
-        (fields.PROBABILITY, float("inf"), "inf is out of range (0 to 1)"),
-        (fields.PROBABILITY, 10**400, "a huge number is out of range (0 to 1)"),
-        (fields.PROBABILITY, "2dB", "'2dB' has the unknown unit 'dB' (expected a number or %, such as 2%)"),
-        (fields.PROBABILITY, False, "expected a probability, got false (a number or %, such as 2%)"),
-        (fields.CHOICE, 0, "0 is out of range (above 0, below 1)"),
-        (fields.CHOICE, 1, "1 is out of range (above 0, below 1)"),
-        (fields.CHOICE, "1e-400", "'1e-400' is out of range (above 0, below 1)"),
-        (fields.QBER, 0, "0 is out of range (above 0, up to 0.5)"),
-        (fields.EPSILON, "1%", "expected a probability, got '1%' (a number, such as 1.0e-10)"),
-        (fields.EPSILON, 0.5, "0.5 is out of range (1E-30 to 0.001)"),
-        (fields.COUNT, 1.5, "1.5 is not a whole number"),
-        (fields.COUNT, "2", "expected a count, got '2' (a number, such as 2)"),
-        (fields.BLOCK, "100kB", "'100kB' has the unknown unit 'kB' (did you mean kbit?)"),
-        (fields.BLOCK, "1TB", "'1TB' has the unknown unit 'TB' (expected bit, kbit, Mbit or Gbit, such as 100kbit)"),
+        (quantities.CLOCK, "1Ghz", "'1Ghz' has the unknown unit 'Ghz' (did you mean GHz?)"),
+        (quantities.CLOCK, "10Hz", "'10Hz' is out of range (1kHz to 20GHz)"),
+        (quantities.LOSS, "3dBm", "'3dBm' has the unknown unit 'dBm' (did you mean dB?)"),
+        (quantities.PROBABILITY, 1.5, "1.5 is out of range (0 to 1)"),
+        (quantities.PROBABILITY, -0.1, "-0.1 is out of range (0 to 1)"),
+        (quantities.PROBABILITY, "101%", "'101%' is out of range (0 to 1)"),
+        (quantities.PROBABILITY, float("nan"), "nan is out of range (0 to 1)"),
+        (quantities.PROBABILITY, float("inf"), "inf is out of range (0 to 1)"),
+        (quantities.PROBABILITY, 10**400, "a huge number is out of range (0 to 1)"),
+        (quantities.PROBABILITY, "2dB", "'2dB' has the unknown unit 'dB' (expected a number or %, such as 2%)"),
+        (quantities.PROBABILITY, False, "expected a probability, got false (a number or %, such as 2%)"),
+        (quantities.CHOICE, 0, "0 is out of range (above 0, below 1)"),
+        (quantities.CHOICE, 1, "1 is out of range (above 0, below 1)"),
+        (quantities.CHOICE, "1e-400", "'1e-400' is out of range (above 0, below 1)"),
+        (quantities.QBER, 0, "0 is out of range (above 0, up to 0.5)"),
+        (quantities.EPSILON, "1%", "expected a probability, got '1%' (a number, such as 1.0e-10)"),
+        (quantities.EPSILON, 0.5, "0.5 is out of range (1E-30 to 0.001)"),
+        (quantities.SPAN, 10, "10 has no unit (expected ms, s, min, h or d, such as 10min)"),
+        (quantities.SPAN, "10mins", "'10mins' has the unknown unit 'mins' (did you mean min?)"),
+        (quantities.ELEVATION, "91deg", "'91deg' is out of range (1mrad to 1.5707963267948966rad)"),
+        (quantities.FILTER, "0nm", "'0nm' is out of range (above 0nm, up to 1000nm)"),
+        (quantities.COUNT, 1.5, "1.5 is not a whole number"),
+        (quantities.COUNT, "2", "expected a count, got '2' (a number, such as 2)"),
+        (quantities.BLOCK, "100kB", "'100kB' has the unknown unit 'kB' (did you mean kbit?)"),
+        (
+            quantities.BLOCK,
+            "1TB",
+            "'1TB' has the unknown unit 'TB' (expected bit, kbit, Mbit or Gbit, such as 100kbit)",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line(quantity: Quantity, given_: object, text: str) -> None:
@@ -123,14 +146,28 @@ def test_a_wrong_value_is_refused_in_one_line(quantity: Quantity, given_: object
         (DURATION, 122_434_701, "122.434701us"),
         (DURATION, 10**12, "1s"),
         (DURATION, 0, "0ps"),
-        (fields.JITTER, 0.25, "0.25ps"),
-        (fields.CLOCK, 1e9, "1GHz"),
-        (fields.BLOCK, 100_000, "100kbit"),
-        (fields.PROBABILITY, 0.02, 0.02),
+        (quantities.JITTER, 0.25, "0.25ps"),
+        (quantities.CLOCK, 1e9, "1GHz"),
+        (quantities.BLOCK, 100_000, "100kbit"),
+        (quantities.PROBABILITY, 0.02, 0.02),
     ],
 )
 def test_a_value_is_written_in_its_nearest_unit(quantity: Quantity, value: float, text: str | float) -> None:
     assert quantity.render(value) == text
+
+
+@pytest.mark.parametrize("field", CHOICES, ids=lambda field: field.key)
+def test_a_word_is_read_and_written_back(field: fields.Field) -> None:
+    choice = field.quantity
+    assert isinstance(choice, Choice)
+    assert [choice.render(choice.parse(word)) for word in choice.words] == list(choice.words)
+    with pytest.raises(ValueError, match=f"expected {choice.name}, got 7"):
+        choice.parse(7)
+
+
+def test_a_wrong_word_meets_the_near_one() -> None:
+    with pytest.raises(ValueError, match=r"a kind of receiver, got 'pasive' \(did you mean 'passive'\?\)"):
+        quantities.RECEIVER.parse("pasive")
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
