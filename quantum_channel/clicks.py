@@ -43,9 +43,9 @@ class ClickTable:
 
 
 def landing_offsets_ps(nature: Conditions) -> tuple[float, ...]:
-    """Return the mean arrival in its slot of each kind of landing: one, or the late and the early of a time shift."""
-    shift_ps = nature.attack.time_shift_ps
-    return (nature.offset_ps + shift_ps, nature.offset_ps - shift_ps) if shift_ps else (nature.offset_ps,)
+    """Return the mean arrival in its slot of each landing: in time, and the late and the early of a time shift."""
+    at_ps, shift_ps = nature.offset_ps, nature.attack.time_shift_ps
+    return (at_ps, at_ps + shift_ps, at_ps - shift_ps) if shift_ps else (at_ps,)
 
 
 def _bins(p: Parameters, nature: Conditions, offset_ps: float) -> F64:
@@ -114,12 +114,15 @@ def click_table(parameters: Parameters, nature: Conditions) -> ClickTable:
     p, attack = parameters, nature.attack
     light = _Light(p, nature)
     offsets_ps = landing_offsets_ps(nature)
-    ratios = shifted_probs((1.0, 1.0), p.efficiency_mismatch_ratio) if len(offsets_ps) > 1 else ((1.0, 1.0),)
-    free = (1.0 - attack.blinding_prob) / len(offsets_ps)
+    # what is forced is in time
+    sent = [(0, (1.0, 1.0))]
+    if attack.time_shift_ps:
+        sent = list(enumerate(shifted_probs((1.0, 1.0), p.efficiency_mismatch_ratio), 1))
+    free = (1.0 - attack.blinding_prob) / len(sent)
     kinds: list[Sets] = []
     dark: F64 | float = 0.0
-    for number, (ratio, offset_ps) in enumerate(zip(ratios, offsets_ps, strict=True)):
-        sets = free * light.sent(ratio, offset_ps)
+    for number, ratios in sent:
+        sets = free * light.sent(ratios, offsets_ps[number])
         unlit = np.zeros_like(sets)
         unlit[..., 0] = sets[..., 0]
         dark = dark + unlit

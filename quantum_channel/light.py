@@ -43,7 +43,7 @@ def photon_shares(polar: F64, probs: tuple[float, float], splitter_p_z: float | 
     Returns:
         Shape (2, 2, 2, detectors), float64: transmitter basis, receiver basis, bit.
     """
-    detected = polar * np.asarray(probs)
+    detected: F64 = polar * np.asarray(probs)
     if splitter_p_z is None:
         return detected
     split = np.array([splitter_p_z, 1.0 - splitter_p_z])

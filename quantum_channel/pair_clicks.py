@@ -142,5 +142,5 @@ def dark_partner_sets(sets: F64, class_probs: F64) -> F64:
     Returns:
         Probabilities of its sets. Shape (4,), float64.
     """
-    quiet = np.einsum("...p,...->p", sets[..., 0], class_probs)
+    quiet = (sets[..., 0] * class_probs[..., None]).reshape(-1, PARTNER_SETS).sum(axis=0)
     return np.asarray(quiet / quiet.sum())
