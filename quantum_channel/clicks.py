@@ -19,7 +19,7 @@ from quantum_channel.parameters import Parameters
 from quantum_channel.source import intensity_ratios
 from quantum_channel.ways import UNIFORM, Sets, Ways, ways_to_click
 
-__all__ = ["ClickTable", "click_table", "landing_offsets_ps"]
+__all__ = ["ClickTable", "bin_width_ps", "click_table", "landing_offsets_ps"]
 
 F64 = npt.NDArray[np.float64]
 
@@ -48,10 +48,15 @@ def landing_offsets_ps(nature: Conditions) -> tuple[float, ...]:
     return (at_ps, at_ps + shift_ps, at_ps - shift_ps) if shift_ps else (at_ps,)
 
 
+def bin_width_ps(parameters: Parameters) -> float:
+    """Return how wide a time bin is: unless said, as wide as they are apart."""
+    return parameters.bin_width_ps or parameters.bin_separation_ps
+
+
 def _bins(p: Parameters, nature: Conditions, offset_ps: float) -> F64:
     if not p.bin_separation_ps:
         return np.eye(2)
-    return bin_shares(nature.sigma_ps, p.bin_separation_ps, p.bin_width_ps or p.bin_separation_ps, offset_ps)
+    return bin_shares(nature.sigma_ps, p.bin_separation_ps, bin_width_ps(p), offset_ps)
 
 
 class _Light:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from quantum_channel.parameters import BadLinkError
 from quantum_channel.ranges import refuse_negative, refuse_not_finite, refuse_not_positive
+from quantum_channel.timing import Landing, landing_table
 
-__all__ = ["NOT_KEPT", "BinOutcome", "bin_outcome", "bin_shares", "binned_bits"]
+__all__ = ["NOT_KEPT", "BinOutcome", "bin_landing", "bin_outcome", "bin_shares", "binned_bits"]
 
 F64 = npt.NDArray[np.float64]
 
@@ -61,6 +62,29 @@ def bin_shares(sigma_ps: float, separation_ps: float, width_ps: float, offset_ps
         _inside(centre_ps - offset_ps, width_ps, sigma_ps) for centre_ps in (0.0, separation_ps, -separation_ps)
     )
     return np.array([[own, later], [earlier, own]])
+
+
+def bin_landing(sigma_ps: float, separation_ps: float, width_ps: float, offset_ps: float = 0.0) -> Landing:
+    """Return where in its bin a kept click arrives, relative to the bin's centre: it never leaves its symbol.
+
+    Args and errors as of `bin_outcome`.
+
+    Source: photons of both bins, the other one as far before as behind, cut to the width.
+    """
+    _check(separation_ps, width_ps)
+    half_ps = max(1, math.floor(width_ps / 2.0))
+    times_ps = np.arange(-half_ps, half_ps + 1, dtype=np.int64)
+    weights = [
+        sum(
+            share * _inside(float(time_ps) - offset_ps + apart_ps, 1.0, sigma_ps)
+            for share, apart_ps in ((1.0, 0.0), (0.5, separation_ps), (0.5, -separation_ps))
+        )
+        for time_ps in times_ps.tolist()
+    ]
+    below = np.cumsum(weights)
+    if not below[-1] > 0.0:
+        raise BadLinkError(f"at an offset of {offset_ps:g} ps no click falls into a bin")
+    return landing_table(times_ps, below[:-1] / below[-1], math.inf)
 
 
 def binned_bits(

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qnetem.runtime.rng import intensity_thresholds, prob_threshold
-from quantum_channel.clicks import click_table, landing_offsets_ps
+from quantum_channel.clicks import bin_width_ps, click_table, landing_offsets_ps
 from quantum_channel.conditions import Conditions, conditions
 from quantum_channel.detector import registered_prob
+from quantum_channel.isolated_bins import bin_landing
 from quantum_channel.parameters import Parameters
 from quantum_channel.timing import Landing, landing
 from quantum_channel.ways import Ways
@@ -129,6 +130,12 @@ def _cumulative(cells: F64) -> U64:
     return table
 
 
+def _landing(p: Parameters, nature: Conditions, offset_ps: float) -> Landing:
+    if p.bin_separation_ps:
+        return bin_landing(nature.sigma_ps, p.bin_separation_ps, bin_width_ps(p), offset_ps)
+    return landing(nature.sigma_ps, p.period_ps, offset_ps)
+
+
 def respond(parameters: Parameters, nature: Conditions | None = None) -> Response:
     """Return the tables for blocks of a link under `nature` (by default that of an undisturbed link)."""
     p = parameters
@@ -139,7 +146,7 @@ def respond(parameters: Parameters, nature: Conditions | None = None) -> Respons
     bound = min(1.0, float(clicks.max()))
     accept = _thresholds(clicks / bound if bound > 0.0 else clicks)
     mean = float((clicks * table.class_probs).sum())
-    landings = [landing(nature.sigma_ps, p.period_ps, offset_ps) for offset_ps in landing_offsets_ps(nature)]
+    landings = [_landing(p, nature, offset_ps) for offset_ps in landing_offsets_ps(nature)]
     return Response(
         candidate_prob=bound,
         gap_scale=0.0 if bound >= 1.0 else (1.0 / math.log1p(-bound) if bound > 0.0 else -math.inf),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from quantum_channel.parameters import BadLinkError
 
-__all__ = ["FWHM_PER_SIGMA", "Landing", "landing", "sigma_ps"]
+__all__ = ["FWHM_PER_SIGMA", "Landing", "landing", "landing_table", "sigma_ps"]
 
 FWHM_PER_SIGMA: Final = 2.0 * math.sqrt(2.0 * math.log(2.0))  # 2.3548 of a Gaussian
 _GUIDE_BITS: Final = 10
@@ -65,16 +65,26 @@ def landing(sigma_ps: float, period_ps: float, offset_ps: float = 0.0) -> Landin
     reach_ps = math.ceil(_REACH_SIGMAS * sigma_ps)
     centre_ps = round(offset_ps)
     times_ps = np.arange(centre_ps - reach_ps, centre_ps + reach_ps + 1, dtype=np.int64)
-    thresholds = np.zeros(len(times_ps) - 1, dtype=np.uint64)
-    for place, time_ps in enumerate(times_ps[:-1].tolist()):
-        z = (time_ps + 0.5 - offset_ps) / sigma_ps
-        thresholds[place] = round(0.5 * math.erfc(-z / math.sqrt(2.0)) * 2.0**32)
+    root2 = sigma_ps * math.sqrt(2.0)
+    below = [0.5 * math.erfc(-(time_ps + 0.5 - offset_ps) / root2) for time_ps in times_ps[:-1].tolist()]
+    return landing_table(times_ps, np.array(below), period_ps)
+
+
+def landing_table(times_ps: npt.NDArray[np.int64], below_prob: npt.NDArray[np.float64], period_ps: float) -> Landing:
+    """Return the landing table of arrivals at whole picoseconds.
+
+    Args:
+        times_ps: Relative to the centre of the slot that they belong to, ascending. Shape (n,), int64.
+        below_prob: Probability of each and those before it, but for the last. Shape (n-1,), float64.
+        period_ps: Time from slot to slot; infinite where no click leaves its slot.
+    """
+    thresholds = np.round(below_prob * 2.0**32).astype(np.uint64)
     shifts = np.floor(times_ps / period_ps + 0.5).astype(np.int32)
     words = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - _GUIDE_BITS)
     return Landing(
         thresholds=thresholds,
         shifts=shifts,
-        arrivals_ps=np.round(times_ps - shifts * period_ps).astype(np.int32),
+        arrivals_ps=np.round(times_ps - (shifts * period_ps if shifts.any() else 0)).astype(np.int32),
         guide=np.searchsorted(thresholds, words, side="right").astype(np.int32),
         reach_slots=int(np.abs(shifts).max()),
     )
