@@ -178,11 +178,13 @@ def explained(
         return Sample(block_counts, offsets, ways.detectors[codes], arrivals_ps, np.zeros(len(codes), dtype=np.uint8))
     partners = ways.partners[codes]
     strays = np.flatnonzero(partners == STRAY)
-    blocks = np.repeat(np.arange(len(block_counts), dtype=np.int64), block_counts)[strays] + first_block
-    pulses = (blocks << BLOCK_BITS) + offsets[strays]
-    draws, blocks = (pulses & (BLOCK_PULSES - 1)) + _STRAY_DRAW, (pulses >> BLOCK_BITS).astype(np.uint64)
+    blocks = np.repeat(np.arange(len(block_counts), dtype=np.uint64), block_counts)[strays] + np.uint64(first_block)
+    # offsets may be negative: as integers modulo 2^64
+    pulses = (blocks << np.uint64(BLOCK_BITS)) + offsets[strays].astype(np.int64).astype(np.uint64)
+    draws = (pulses & np.uint64(BLOCK_PULSES - 1)) + np.uint64(_STRAY_DRAW)
+    blocks = pulses >> np.uint64(BLOCK_BITS)
     k0, k1, _, c3 = (int(word) for word in keys.words[0])
-    words, *_ = philox4x32(draws.astype(np.uint64), blocks & np.uint64(0xFFFFFFFF), blocks >> np.uint64(32), c3, k0, k1)
+    words, *_ = philox4x32(draws, blocks & np.uint64(0xFFFFFFFF), blocks >> np.uint64(32), c3, k0, k1)
     partners[strays] = (words[:, None] >= response.stray_thresholds).sum(axis=1)
     return Sample(block_counts, offsets, ways.detectors[codes], arrivals_ps, partners)
 

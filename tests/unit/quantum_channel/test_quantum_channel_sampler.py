@@ -9,6 +9,7 @@ import pytest
 
 from qnetem.runtime.rng import BLOCK_PULSES, transmitter_choices
 from quantum_channel import sampler, sampler_compiled
+from quantum_channel.conditions import Attack, conditions
 from quantum_channel.parameters import Parameters
 from quantum_channel.response import respond
 from quantum_channel.sampler import COLD, Carry, Keys, Sample
@@ -53,6 +54,36 @@ LINKS: Final = {
     "four intensities": replace(PLAIN, intensities=(0.5, 0.3, 0.1, 0), intensity_probs=(0.1, 0.2, 0.3, 0.4)),
     "odd clock": replace(PLAIN, clock_hz=1.25e9 / 3, dead_time_ps=62_500),
     "saturated": replace(PLAIN, intensities=(100.0, 50.0), efficiency=1, dead_time_ps=1_000_000),
+    "passive": replace(PLAIN, is_passive=True, afterpulse_prob=0.2, afterpulse_tau_ps=100_000, link_jitter_fwhm_ps=900),
+    "fluctuating": replace(PLAIN, intensity_sigma_ratio=0.2),
+    "time bins": replace(PLAIN, bin_separation_ps=300, bin_width_ps=200, detector_jitter_fwhm_ps=200),
+}
+PAIRS: Final = replace(
+    PLAIN, length_km=5, pair_brightness=0.2, transmitter_efficiency=0.3, transmitter_dark_count_hz=1e5, dead_time_ps=0
+)
+ATTACKS: Final = {
+    "intercepted": (PLAIN, Attack(intercept_prob=0.5)),
+    "split": (PLAIN, Attack(splitting_prob=0.5)),
+    "blinded": (replace(PLAIN, afterpulse_prob=0.5, afterpulse_tau_ps=50_000), Attack(blinding_prob=0.5)),
+    "shifted": (replace(PLAIN, efficiency_mismatch_ratio=0.4), Attack(time_shift_ps=300)),
+    "pairs": (PAIRS, Attack()),
+    "pairs, skipping": (replace(PAIRS, dead_time_ps=2_000_000, link_jitter_fwhm_ps=900), Attack()),
+    "all at once": (
+        replace(
+            PAIRS,
+            is_passive=True,
+            link_jitter_fwhm_ps=700,
+            afterpulse_prob=0.3,
+            afterpulse_tau_ps=2_000_000,
+            efficiency_mismatch_ratio=0.3,
+            dead_time_ps=5_000,
+        ),
+        Attack(0.3, 0.3, 0.3, 0.3, 200.0),
+    ),
+}
+RESPONSES: Final = {name: respond(link) for name, link in LINKS.items()} | {
+    name: respond(link, replace(conditions(link), attack=attack, transmitter_prob=0.3, transmitter_dark_prob=1e-4))
+    for name, (link, attack) in ATTACKS.items()
 }
 
 
@@ -69,10 +100,10 @@ def same_carry(a: Carry, b: Carry) -> None:
         assert getattr(a, name).tolist() == getattr(b, name).tolist(), name
 
 
-@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("name", RESPONSES)
 @pytest.mark.parametrize("first_block", [0, 4095, (1 << 44) - 2])
 def test_compiled_and_array_sampler_give_the_same_bytes(name: str, first_block: int) -> None:
-    response = respond(LINKS[name])
+    response = RESPONSES[name]
     one, left = sampler.sample(response, KEYS, first_block, 2, COLD)
     other, right = sampler_compiled.sample(response, KEYS, first_block, 2, COLD)
     same(one, other)
@@ -82,9 +113,9 @@ def test_compiled_and_array_sampler_give_the_same_bytes(name: str, first_block: 
         assert len(one.offsets) > 0
 
 
-@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("name", RESPONSES)
 def test_a_train_cut_in_any_way_gives_the_same_bytes(name: str) -> None:
-    response = respond(LINKS[name])
+    response = RESPONSES[name]
     whole, end = sampler_compiled.sample(response, KEYS, 100, 9, COLD)
     for cuts in ((1,) * 9, (4, 5), (8, 1)):
         carry, parts, block = COLD, [], 100
@@ -105,7 +136,8 @@ def test_clicks_ascend_with_the_dead_time_between_them_over_block_borders(name: 
     if len(slots) > 1:
         assert np.diff(slots).min() > math.floor(link.dead_time_ps * link.clock_hz / 1e12 + 1e-6)
     assert np.abs(got.arrivals_ps).max() <= math.ceil(link.period_ps / 2)
-    assert set(np.unique(got.detectors)) <= {1, 2, 3}
+    assert set(np.unique(got.detectors)) <= set(range(1, 16 if link.is_passive else 4))
+    assert not got.partners.any()
 
 
 def test_saturation_leaves_one_click_per_dead_time() -> None:
@@ -154,3 +186,22 @@ def test_the_sampler_asks_the_choices_that_the_ends_make() -> None:
     _, _, bits = transmitter_choices(bytes(range(1, 17)), got.offsets.astype(np.uint64), 1, link.intensity_probs)
     assert (got.detectors == 1 + bits).all()
     assert 0.45 < bits.mean() < 0.55
+
+
+def test_a_wide_table_holds_all_that_can_happen() -> None:
+    response = RESPONSES["all at once"]
+    got, _ = sampler_compiled.sample(response, KEYS, 0, 4, COLD)
+    assert len(response.ways.detectors) > 200
+    assert set(np.unique(got.detectors)) >= {1, 2, 4, 5, 6, 8, 9, 10}
+    assert set(np.unique(got.partners)) == {0, 1, 2, 3}
+
+
+def test_what_is_forced_on_blinded_detectors_leaves_nothing_behind() -> None:
+    link = replace(PLAIN, afterpulse_prob=1, afterpulse_tau_ps=50_000)
+    for share, has_darks in ((0.0, True), (1.0, False)):
+        response = respond(link, replace(conditions(link), attack=Attack(blinding_prob=share)))
+        got, carry = sampler_compiled.sample(response, KEYS, 0, 2, COLD)
+        # afterpulses come at any moment, forced clicks where jitter leaves them
+        assert (np.abs(got.arrivals_ps) > 200).any() == has_darks
+        assert len(got.offsets) > 1000
+        assert has_darks or not len(carry.due_slots)
