@@ -32,10 +32,17 @@ class ClassicalChannelClient:
             yield cls(channel, timeout_s)
 
     async def set_path(
-        self, link_id: str, settings: parameters_pb2.ClassicalSettings
+        self,
+        link_id: str,
+        settings: parameters_pb2.ClassicalSettings,
+        *,
+        ramp_s: float = 0.0,
+        duration_s: float = 0.0,
     ) -> classical_channel_pb2.ClassicalPathState:
-        """Merge settings of a link, both directions; return what holds now."""
-        request = classical_channel_pb2.SetPathRequest(link_id=link_id, settings=settings)
+        """Merge settings of a link, or lay them over it with a ramp, for a time (emulated s); return what holds."""
+        request = classical_channel_pb2.SetPathRequest(
+            link_id=link_id, settings=settings, ramp_s=ramp_s, duration_s=duration_s
+        )
         return (await rpc.call(self._stub.SetPath, request, timeout_s=self._timeout_s)).state
 
     async def reset_path(self, link_id: str, fields: Iterable[str] = ()) -> classical_channel_pb2.ClassicalPathState:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from classical_channel.delay import DelayLine
-from classical_channel.link import Link
+from classical_channel.link import Link, Way
 from classical_channel.path import Transit
 
 __all__ = ["Connection", "Inbox", "SharedPath"]
@@ -46,7 +46,11 @@ class SharedPath:
     """What the connections of one path share."""
 
     link: Link
-    transit: Transit
+    # the ways of the link: from who dials, and back to him; and what befalls traffic there
+    there: Way
+    back: Way
+    there_transit: Transit
+    back_transit: Transit
     host: str
     port: int
     inbox: Inbox
@@ -112,12 +116,12 @@ class _End(asyncio.BufferedProtocol):
 class _Flow:
     """Bytes from one end to the other."""
 
-    def __init__(self, source: _End, sink: _End, connection: "Connection", path: SharedPath) -> None:
+    def __init__(self, source: _End, sink: _End, connection: "Connection", way: Way, transit: Transit) -> None:
         self._source = source
         self._sink = sink
         self._connection = connection
-        self._link = path.link
-        self._transit = path.transit
+        self._way = way
+        self._transit = transit
         self._loop = asyncio.get_running_loop()
         self._line = DelayLine()
         self._timer: asyncio.TimerHandle | None = None
@@ -135,7 +139,7 @@ class _Flow:
             sink.transport.write(inbox.view[:size_bytes])
             if sink.transport.get_write_buffer_size():
                 inbox.give_away()
-            self._link.forwarded(size_bytes, self._loop.time() - now_s)
+            self._way.forwarded(size_bytes, self._loop.time() - now_s)
         else:
             self._push(now_s, bytes(inbox.view[:size_bytes]), size_bytes)
 
@@ -181,7 +185,7 @@ class _Flow:
         else:
             data = cast("bytes", content)
             transport.write(data)
-            self._link.forwarded(len(data), added_s)
+            self._way.forwarded(len(data), added_s)
 
     def _set_timer(self) -> None:
         due_s = self._line.next_due_s if self._can_deliver else None
@@ -222,7 +226,10 @@ class Connection:
         self._path = path
         self.near = _End(self, path.inbox)
         self.far = _End(self, path.inbox)
-        self._flows = (_Flow(self.near, self.far, self, path), _Flow(self.far, self.near, self, path))
+        self._flows = (
+            _Flow(self.near, self.far, self, path.there, path.there_transit),
+            _Flow(self.far, self.near, self, path.back, path.back_transit),
+        )
         self._dialling: asyncio.Task[None] | None = None
         self.is_finished = False
 
@@ -233,7 +240,7 @@ class Connection:
                 cast("asyncio.Transport", self.near.transport).resume_reading()
             else:
                 end.reset()
-        elif self._path.transit.is_open:
+        elif self._path.there_transit.is_open:
             self._path.link.opened(self)
             cast("asyncio.Transport", end.transport).pause_reading()
             self._dialling = self._path.group.create_task(self._dial())

@@ -4,15 +4,17 @@ The proxy asks it what to do with traffic; the service changes it.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from classical_channel.path import (
-    Conditions,
-    Transit,
+from classical_channel.path import Conditions, Transit, default_nature_secret
+from classical_channel.settings import (
+    Direction,
+    check_layer,
     check_parameters,
     check_settings,
-    default_nature_secret,
+    effective,
+    is_gone,
     merged_settings,
     reset_settings,
 )
@@ -20,7 +22,10 @@ from qnetem.runtime.clock import PS_PER_S, Clock, to_time
 from qnetem.runtime.errors import BadInputError
 from qnetem.v1 import classical_channel_pb2, parameters_pb2, process_pb2
 
-__all__ = ["Link", "links_of"]
+__all__ = ["Link", "Way", "links_of"]
+
+# how often conditions that move are looked at, wall time
+_FRESH_S: Final = 1e-3
 
 
 class Closable(Protocol):
@@ -30,14 +35,66 @@ class Closable(Protocol):
         """End both sides at once, as a reset."""
 
 
+class Way:
+    """One way of a link: what holds there now, and what passed."""
+
+    def __init__(self, link: "Link", direction: Direction, from_node: str, to_node: str) -> None:
+        """Follow what holds in a direction of `link`."""
+        self._link = link
+        self.direction: Final = direction
+        self.from_node: Final = from_node
+        self.to_node: Final = to_node
+        self.transits: list[Transit] = []
+        self.forwarded_bytes = 0
+        self._added_s = 0.0
+        self._added_count = 0
+
+    @property
+    def conditions(self) -> Conditions:
+        """What holds now."""
+        return self._link.conditions_of(self.direction)
+
+    def changed(self) -> None:
+        """Measure anew what is added."""
+        self._added_s, self._added_count = 0.0, 0
+
+    def forwarded(self, size_bytes: int, added_s: float) -> None:
+        """Count bytes that were `added_s` wall seconds under way here."""
+        self.forwarded_bytes += size_bytes
+        self._added_s += added_s
+        self._added_count += 1
+
+    @property
+    def lost_count(self) -> int:
+        """Chunks that were sent again."""
+        return sum(transit.lost_count for transit in self.transits)
+
+    @property
+    def achieved_delay_s(self) -> float:
+        """Mean delay really added since the conditions last changed, wall seconds; 0 while nothing passed."""
+        return self._added_s / self._added_count if self._added_count else 0.0
+
+    def state(self, scale: float) -> classical_channel_pb2.ClassicalWay:
+        """Return what operators are told."""
+        return classical_channel_pb2.ClassicalWay(
+            from_node=self.from_node,
+            to_node=self.to_node,
+            effective=self.conditions.effective,
+            forwarded_bytes=self.forwarded_bytes,
+            unslept_delay_ps=self.conditions.unslept_delay_ps,
+            achieved_delay_ps=round(self.achieved_delay_s * scale * PS_PER_S),
+            lost_count=self.lost_count,
+        )
+
+
 class Link:
     """Both directions of a classical link."""
 
-    def __init__(self, paths: list[process_pb2.ClassicalPathConfig], clock: Clock) -> None:
-        """Start with the first path's parameters and settings.
+    def __init__(self, paths: Sequence[process_pb2.ClassicalPathConfig], clock: Clock) -> None:
+        """Start with the first path's parameters, settings and layers.
 
         Args:
-            paths: The link's directions of dialling, at least one, all with the same parameters and settings.
+            paths: The link's directions of dialling, at least one, all with the same parameters, settings and layers.
             clock: Emulated time.
 
         Raises:
@@ -46,57 +103,124 @@ class Link:
         first = paths[0]
         self.link_id: Final = first.link_id
         check_parameters(self.link_id, first.planned)
-        check_settings(self.link_id, first.settings)
         if any((path.planned, path.settings) != (first.planned, first.settings) for path in paths):
             raise BadInputError(f"link {self.link_id}: its paths have different parameters")
+        if any(list(path.layers) != list(first.layers) for path in paths):
+            raise BadInputError(f"link {self.link_id}: its paths have different layers")
         self.planned: Final = first.planned
-        self.settings = merged_settings(parameters_pb2.ClassicalSettings(), first.settings)
         self._clock = clock
         self._connections: set[Closable] = set()
         self._emptied = asyncio.Event()
         self._emptied.set()
-        self._transits: list[Transit] = []
-        self.forwarded_bytes = 0
         self.opened_count = 0
         self.refused_count = 0
-        self._apply()
+        self.forth: Final = Way(self, "forth", first.from_node, first.to_node)
+        self.back: Final = Way(self, "back", first.to_node, first.from_node)
+        self.settings = parameters_pb2.ClassicalSettings()
+        self._layers: tuple[parameters_pb2.ClassicalLayer, ...] = ()
+        self._conditions: dict[Direction, Conditions] = {}
+        self._looked_ps = 0
+        self.replace(first.settings, first.layers)
 
-    def _apply(self) -> None:
-        self.conditions = Conditions.of(self.planned, self.settings, self._clock.scale)
+    @property
+    def ways(self) -> tuple[Way, Way]:
+        """Forth, then back."""
+        return self.forth, self.back
+
+    @property
+    def conditions(self) -> Conditions:
+        """What holds forth now."""
+        return self.forth.conditions
+
+    @property
+    def layers(self) -> tuple[parameters_pb2.ClassicalLayer, ...]:
+        """What comes and goes over the settings, and has not gone yet."""
+        self._look(self._clock.now_ps())
+        return self._layers
+
+    def conditions_of(self, direction: Direction) -> Conditions:
+        """Return what holds in a direction now."""
+        if self._layers and self._clock.wall_s((now_ps := self._clock.now_ps()) - self._looked_ps) >= _FRESH_S:
+            self._look(now_ps)
+        return self._conditions[direction]
+
+    def _look(self, now_ps: int) -> None:
+        self._looked_ps = now_ps
+        self._layers = tuple(layer for layer in self._layers if not is_gone(layer, now_ps))
+        for way in self.ways:
+            values, is_up = effective(self.planned, self.settings, self._layers, way.direction, now_ps)
+            self._conditions[way.direction] = Conditions(values, is_up, self._clock.scale)
+
+    def _apply(
+        self, settings: parameters_pb2.ClassicalSettings, layers: Iterable[parameters_pb2.ClassicalLayer]
+    ) -> None:
+        self.settings, self._layers = settings, tuple(layers)
         self._effective_since_ps = self._clock.now_ps()
-        self._added_s = 0.0
-        self._added_count = 0
-        for transit in self._transits:
-            transit.conditions = self.conditions
+        self._look(self._effective_since_ps)
+        for way in self.ways:
+            way.changed()
         if not self.conditions.is_up:
             for connection in tuple(self._connections):
                 connection.reset()
 
-    def transit(self, path: process_pb2.ClassicalPathConfig) -> Transit:
-        """Return what befalls traffic of a path; it follows this link's conditions from now on."""
+    def transits(self, path: process_pb2.ClassicalPathConfig) -> tuple[Transit, Transit]:
+        """Return what befalls traffic of a path: from who dials, and back to him. They follow this link from now on."""
         secret = path.nature_secret or default_nature_secret(self.link_id)
-        transit = Transit(self.conditions, secret, path.from_node)
-        self._transits.append(transit)
-        return transit
+        there, back = self.ways if path.from_node == self.forth.from_node else self.ways[::-1]
+        made = Transit(there, secret, path.from_node), Transit(back, secret, f"{path.from_node}<")
+        there.transits.append(made[0])
+        back.transits.append(made[1])
+        return made
 
-    def set(self, settings: parameters_pb2.ClassicalSettings) -> None:
-        """Merge settings, in force at once.
+    def set(self, settings: parameters_pb2.ClassicalSettings, *, ramp_s: float = 0.0, duration_s: float = 0.0) -> None:
+        """Merge settings, in force at once; with a ramp or a duration they are a layer that comes and goes.
 
         Raises:
             BadInputError: A setting is out of range; nothing is changed.
         """
-        check_settings(self.link_id, settings)
-        self.settings = merged_settings(self.settings, settings)
-        self._apply()
+        if not ramp_s and not duration_s:
+            check_settings(self.link_id, settings)
+            self._apply(merged_settings(self.settings, settings), self.layers)
+            return
+        layer = parameters_pb2.ClassicalLayer(
+            settings=settings, start=to_time(self._clock.now_ps()), ramp_s=ramp_s, duration_s=duration_s
+        )
+        check_layer(self.link_id, layer)
+        self._apply(self.settings, (*self.layers, layer))
 
     def reset(self, fields: Iterable[str]) -> None:
-        """Forget the named settings, or all; the planned parameters hold again at once.
+        """Forget the named settings, or all, in layers too; the planned parameters hold again at once.
 
         Raises:
             BadInputError: A name is not a setting; nothing is changed.
         """
-        self.settings = reset_settings(self.link_id, self.settings, fields)
-        self._apply()
+        names = tuple(fields)
+        settings = reset_settings(self.link_id, self.settings, names)
+        layers = []
+        for layer in self.layers:
+            rest = parameters_pb2.ClassicalLayer()
+            rest.CopyFrom(layer)
+            rest.settings.CopyFrom(reset_settings(self.link_id, layer.settings, names))
+            layers += [rest] if rest.settings.ListFields() else []
+        self._apply(settings, layers)
+
+    def replace(
+        self, settings: parameters_pb2.ClassicalSettings, layers: Iterable[parameters_pb2.ClassicalLayer]
+    ) -> None:
+        """Have settings and layers in the place of all there are, in force at once.
+
+        Raises:
+            BadInputError: A value is out of range; nothing is changed.
+        """
+        check_settings(self.link_id, settings)
+        started = []
+        for layer in layers:
+            check_layer(self.link_id, layer)
+            started.append(parameters_pb2.ClassicalLayer())
+            started[-1].CopyFrom(layer)
+            if not layer.HasField("start"):
+                started[-1].start.CopyFrom(to_time(self._clock.now_ps()))
+        self._apply(merged_settings(parameters_pb2.ClassicalSettings(), settings), started)
 
     def opened(self, connection: Closable) -> None:
         """Count a connection in."""
@@ -123,34 +247,31 @@ class Link:
         """Wait until no connection is left."""
         await self._emptied.wait()
 
-    def forwarded(self, size_bytes: int, added_s: float) -> None:
-        """Count bytes that were `added_s` wall seconds under way here."""
-        self.forwarded_bytes += size_bytes
-        self._added_s += added_s
-        self._added_count += 1
+    @property
+    def forwarded_bytes(self) -> int:
+        """Bytes passed on, both ways."""
+        return self.forth.forwarded_bytes + self.back.forwarded_bytes
 
     @property
     def connection_count(self) -> int:
         """Connections that are open now."""
         return len(self._connections)
 
-    @property
-    def achieved_delay_s(self) -> float:
-        """Mean delay really added since the conditions last changed, wall seconds; 0 while nothing passed."""
-        return self._added_s / self._added_count if self._added_count else 0.0
-
     def state(self) -> classical_channel_pb2.ClassicalPathState:
         """Return what operators are told."""
+        forth, back = (way.state(self._clock.scale) for way in self.ways)
         return classical_channel_pb2.ClassicalPathState(
             link_id=self.link_id,
-            effective=self.conditions.effective,
+            effective=forth.effective,
             settings=self.settings,
             is_up=self.conditions.is_up,
             effective_since=to_time(self._effective_since_ps),
             connection_count=self.connection_count,
             forwarded_bytes=self.forwarded_bytes,
-            unslept_delay_ps=self.conditions.unslept_delay_ps,
-            achieved_delay_ps=round(self.achieved_delay_s * self._clock.scale * PS_PER_S),
+            unslept_delay_ps=forth.unslept_delay_ps,
+            achieved_delay_ps=forth.achieved_delay_ps,
+            layers=self.layers,
+            ways=(forth, back),
         )
 
 

@@ -28,21 +28,23 @@ class LinkCollector(Collector):
         refused = CounterMetricFamily(f"{prefix}_connections_refused", "Connections refused.", labels=_LABELS)
         current = GaugeMetricFamily(f"{prefix}_connections", "Connections open now.", labels=_LABELS)
         is_up = GaugeMetricFamily(f"{prefix}_is_up", "1 while anything passes.", labels=_LABELS)
-        delay = GaugeMetricFamily(f"{prefix}_delay_seconds", "Delay one way asked for, emulated time.", labels=_LABELS)
+        delay = GaugeMetricFamily(f"{prefix}_delay_seconds", "Delay forth asked for, emulated time.", labels=_LABELS)
         unslept = GaugeMetricFamily(
             f"{prefix}_unslept_delay_seconds", "Part that is told, not made, emulated time.", labels=_LABELS
         )
         achieved = GaugeMetricFamily(
-            f"{prefix}_achieved_delay_seconds", "Mean delay really added, wall time.", labels=_LABELS
+            f"{prefix}_achieved_delay_seconds", "Mean delay really added forth, wall time.", labels=_LABELS
         )
+        lost = CounterMetricFamily(f"{prefix}_lost_chunks", "Chunks of bytes that were sent again.", labels=_LABELS)
         for link_id, link in self._links.items():
             labels = (link_id,)
             forwarded.add_metric(labels, link.forwarded_bytes)
+            lost.add_metric(labels, sum(way.lost_count for way in link.ways))
             opened.add_metric(labels, link.opened_count)
             refused.add_metric(labels, link.refused_count)
             current.add_metric(labels, link.connection_count)
             is_up.add_metric(labels, link.conditions.is_up)
             delay.add_metric(labels, link.conditions.effective.delay_ps / PS_PER_S)
             unslept.add_metric(labels, link.conditions.unslept_delay_ps / PS_PER_S)
-            achieved.add_metric(labels, link.achieved_delay_s)
-        yield from (forwarded, opened, refused, current, is_up, delay, unslept, achieved)
+            achieved.add_metric(labels, link.forth.achieved_delay_s)
+        yield from (forwarded, lost, opened, refused, current, is_up, delay, unslept, achieved)

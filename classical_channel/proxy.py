@@ -35,7 +35,8 @@ async def forwarding(
             for path, raw in listeners:
                 host, port = _address(path.link_id, path.forward_to)
                 link = links[path.link_id]
-                shared = SharedPath(link, link.transit(path), host, port, inbox, group)
+                ways = link.ways if path.from_node == link.forth.from_node else link.ways[::-1]
+                shared = SharedPath(link, *ways, *link.transits(path), host, port, inbox, group)
                 servers.append(await loop.create_server(_factory(shared), sock=raw))
             try:
                 yield {f"{path.from_node}>{path.link_id}": _name_of(raw) for path, raw in listeners}

@@ -50,9 +50,9 @@ class ClassicalChannelServicer(classical_channel_pb2_grpc.ClassicalChannelServic
     async def SetPath(
         self, request: classical_channel_pb2.SetPathRequest, context: _Context
     ) -> classical_channel_pb2.SetPathResponse:
-        """Merge settings of a link, in force at once."""
+        """Merge settings of a link, in force at once, or lay them over it for a time."""
         link = self._link(request.link_id)
-        link.set(request.settings)
+        link.set(request.settings, ramp_s=request.ramp_s, duration_s=request.duration_s)
         return classical_channel_pb2.SetPathResponse(state=self._changed(link, "set", rpc.caller_uri(context)))
 
     async def ResetPath(
@@ -62,6 +62,14 @@ class ClassicalChannelServicer(classical_channel_pb2_grpc.ClassicalChannelServic
         link = self._link(request.link_id)
         link.reset(request.fields)
         return classical_channel_pb2.ResetPathResponse(state=self._changed(link, "reset", rpc.caller_uri(context)))
+
+    async def ReplacePath(
+        self, request: classical_channel_pb2.ReplacePathRequest, context: _Context
+    ) -> classical_channel_pb2.ReplacePathResponse:
+        """Have settings and layers in the place of all that are in force."""
+        link = self._link(request.link_id)
+        link.replace(request.settings, request.layers)
+        return classical_channel_pb2.ReplacePathResponse(state=self._changed(link, "replaced", rpc.caller_uri(context)))
 
     async def GetPath(
         self, request: classical_channel_pb2.GetPathRequest, context: _Context

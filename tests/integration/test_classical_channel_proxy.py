@@ -151,6 +151,34 @@ async def test_a_new_delay_holds_for_what_is_sent_after_it() -> None:
         assert await round_trip_s(streams) < 0.040
 
 
+async def test_a_delay_for_one_way_is_made_in_that_way_alone() -> None:
+    async with lane(echo, 0) as here, here.dialled() as streams:
+        here.link.set(ClassicalSettings(back_delay_ps=40 * MS_PS))
+        assert 0.040 <= min([await round_trip_s(streams) for _ in range(3)]) < 0.080
+        forth, back = here.link.state().ways
+        assert forth.achieved_delay_ps < 10 * MS_PS
+        assert back.achieved_delay_ps >= 40 * MS_PS
+
+
+async def test_a_link_that_loses_all_one_way_is_a_black_hole_there_and_open_the_other_way() -> None:
+    heard = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        await writer.drain()
+        await reader.readexactly(1)
+        heard.set()
+
+    async with lane(speak) as here:
+        here.link.set(ClassicalSettings(forth_loss_prob=1))
+        async with here.dialled() as (reader, writer):
+            writer.write(b"x")
+            assert await reader.readexactly(5) == b"hello"
+            await until(lambda: here.link.forth.lost_count > 0)
+            assert here.link.back.lost_count == 0
+            assert not heard.is_set()
+
+
 async def test_what_is_under_way_is_not_overtaken_when_the_delay_falls() -> None:
     async with lane(echo, 50 * MS_PS) as here, here.dialled() as (reader, writer):
         await round_trip_s((reader, writer))

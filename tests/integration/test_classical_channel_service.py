@@ -102,8 +102,12 @@ async def test_an_operator_changes_a_link_and_sees_what_holds(
         state = await client.reset_path(LINK, ["delay_ps"])
         assert state.effective.delay_ps == state.unslept_delay_ps == MS_PS // 8
         assert not state.is_up
+        state = await client.set_path(LINK, parameters_pb2.ClassicalSettings(back_loss_prob=0.5), duration_s=600)
+        assert state.layers[0].settings == parameters_pb2.ClassicalSettings(back_loss_prob=0.5)
+        assert [way.effective.loss_prob for way in state.ways] == [0, 0.5]
         state = await client.reset_path(LINK)
         assert state.is_up
+        assert not state.layers
         assert state == await client.get_path(LINK)
 
         with pytest.raises(NotFoundError, match="no classical link 'alice-bub' here"):
