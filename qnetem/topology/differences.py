@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from qnetem.topology.model import Topology
+from qnetem.topology.policies import policy_name
 from qnetem.topology.rendering import as_file
 
 __all__ = ["difference"]
@@ -17,7 +18,7 @@ def difference(old: Topology, new: Topology) -> list[str]:
     before, after = as_file(old), as_file(new)
     networks = before.pop("topology"), after.pop("topology")
     lines = [f"{what}" for what in _changes(before, after)]
-    for kind, key in (("node", "nodes"), ("link", "links"), ("sae", "saes")):
+    for kind, key in (("node", "nodes"), ("link", "links"), ("sae", "saes"), ("policy", "policies")):
         was, now = (_by_id(network[key]) for network in networks)
         for name in (*was, *(name for name in now if name not in was)):
             if name not in now:
@@ -30,7 +31,9 @@ def difference(old: Topology, new: Topology) -> list[str]:
 
 
 def _by_id(items: Any) -> dict[str, Any]:
-    return {item["name"]: item for item in items} if isinstance(items, list) else items
+    if not isinstance(items, list):
+        return dict(items)
+    return {item["name"] if "name" in item else policy_name(item.get("saes")): item for item in items}
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
 
-__all__ = ["ControlPlane", "Link", "Node", "Placement", "Ports", "Series", "Telemetry", "Topology"]
+__all__ = [
+    "ControlPlane",
+    "KeyPolicy",
+    "KeyService",
+    "Link",
+    "Node",
+    "Placement",
+    "Ports",
+    "Series",
+    "Telemetry",
+    "Topology",
+]
 
 Placement = Literal["link", "group", "one"]
 
@@ -92,6 +103,30 @@ class Telemetry:
     password_file: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPolicy:
+    """What a pair of SAEs may have, in either direction. None: no limit, or as the KME's own rule says."""
+
+    # None: every pair that no other policy names.
+    saes: tuple[str, str] | None = None
+    min_secret_hz: float | None = None
+    max_secret_hz: float | None = None
+    burst_bits: int | None = None
+    priority: int = 0
+    key_lifetime_s: float | None = None
+    allowed_relays: tuple[str, ...] | None = None
+    mode: Literal["qkd", "hybrid"] = "qkd"
+    when_dry: Literal["refuse", "pqc"] = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyService:
+    """How KMEs serve SAEs, where the standard leaves it open."""
+
+    sae_id_from: Literal["cn", "uri"] = "cn"
+    allow_self_association: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """A quantum network, ready to be planned. Mappings keep the order of the file and are read-only."""
@@ -111,10 +146,12 @@ class Topology:
     quantum_placement: Placement
     classical_placement: Placement
     telemetry: Telemetry
-    # sha256 in hex of everything above, however the file writes it.
+    # sha256 in hex of everything but this and the path, however the file writes it.
     digest: str
     # The file it was read from, absolute; None for text and dicts.
     path: Path | None = field(default=None, compare=False)
+    policies: tuple[KeyPolicy, ...] = ()
+    key_service: KeyService = KeyService()
 
     @property
     def has_broker(self) -> bool:

@@ -66,6 +66,20 @@ RATE: Final = Quantity(name="a rate", units=_RATES, minimum=0, maximum=1e9, exam
 SATURATION: Final = Quantity(name="a rate", units=_RATES | {"THz": 12}, minimum=0, maximum=1e12, example="20MHz")
 EVENTS: Final = Quantity(name="a rate", units={"uHz": -6, "mHz": -3, "Hz": 0}, minimum=0, maximum=1e3, example="0.3mHz")
 
+# keys
+SECRET_RATE: Final = Quantity(
+    name="a rate",
+    units={"bit/s": 0, "kbit/s": 3, "Mbit/s": 6, "Gbit/s": 9},
+    minimum=0,
+    maximum=1e12,
+    is_minimum_open=True,
+    example="1kbit/s",
+)
+BURST: Final = Quantity(name="a size", units=_SIZES, minimum=8, maximum=10**12, is_whole=True, example="4kbit")
+LIFETIME: Final = Quantity(
+    name="a time", units=_SPANS, multiples=_LONG_SPANS, minimum=1e-3, maximum=1e9, example="10min"
+)
+
 # clocks
 SKEW: Final = Quantity(
     name="a relative frequency", units={"ppt": -3, "ppb": 0, "ppm": 3}, minimum=-1e6, maximum=1e6, example="1ppb"

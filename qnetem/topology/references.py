@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from qnetem.topology.errors import Path, Problem
 from qnetem.topology.markers import Marked, locate
+from qnetem.topology.policies import policy_name
 from qnetem.topology.words import did_you_mean, label_of, shown
 
 __all__ = ["LINK_ID_CHARS", "reference_problems"]
@@ -36,6 +37,42 @@ def reference_problems(data: Any, tree: Marked) -> Iterator[Problem]:
         if home is not None and home not in nodes:
             path = ("topology", "saes", sae, "node")
             yield Problem(*locate(tree, path), f"node: {_no_node(home, list(nodes))}", path[:-1])
+    yield from _policies(topology, list(nodes), tree)
+
+
+def _policies(topology: dict[str, Any], nodes: list[str], tree: Marked) -> Iterator[Problem]:
+    saes = list(_mapping(topology.get("saes")))
+    policies = topology.get("policies")
+    seen: dict[str, int] = {}
+    for index, policy in enumerate(policies if isinstance(policies, list) else []):
+        path: Path = ("topology", "policies", index)
+        block = _mapping(policy)
+        relays = block.get("allowed_relays")
+        for side, relay in enumerate(relays if isinstance(relays, list) else []):
+            name = label_of(relay)
+            if name is not None and name not in nodes:
+                where = (*path, "allowed_relays", side)
+                yield Problem(*locate(tree, where), f"allowed_relays[{side}]: {_no_node(name, nodes)}", path)
+        given = block.get("saes")
+        pair = [label_of(sae) for sae in given] if isinstance(given, list) and len(given) == 2 else []
+        for side, sae in enumerate(pair):
+            if sae is not None and sae not in saes:
+                text = f"saes[{side}]: there is no SAE {shown(sae)}{did_you_mean(sae, saes, 'SAEs')}"
+                yield Problem(*locate(tree, (*path, "saes", side)), text, path)
+        if None in pair or (given is not None and not pair):
+            continue  # reported elsewhere
+        if pair and pair[0] == pair[1]:
+            yield Problem(
+                *locate(tree, (*path, "saes", 1)), f"saes: a pair needs two, not {shown(pair[0])} twice", path
+            )
+            continue
+        name = policy_name(pair or None)
+        if name in seen:
+            line, _ = locate(tree, ("topology", "policies", seen[name]))
+            who = f"{pair[0]} and {pair[1]}" if pair else "all other pairs"
+            where_text = f" in line {line}" if line else ""
+            yield Problem(*locate(tree, path), f"saes: {who} have a policy already{where_text}", path)
+        seen.setdefault(name, index)
 
 
 def _links(links: Any, nodes: list[str], tree: Marked) -> Iterator[Problem]:

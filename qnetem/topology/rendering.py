@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from qnetem.topology import fields, series
-from qnetem.topology.model import Link, Topology
+from qnetem.topology.model import KeyPolicy, Link, Topology
+from qnetem.topology.policies import POLICY
 
 __all__ = ["as_file", "render", "to_yaml"]
 
@@ -40,9 +41,10 @@ def as_file(topology: Topology) -> dict[str, Any]:
             "nodes": nodes,
             "links": [_link(link) for link in topology.links.values()],
             "saes": {sae: {"node": node} for sae, node in topology.saes.items()},
+            "policies": [_policy(policy) for policy in topology.policies],
         },
         "control_plane": {"kind": control.kind} | ({"address": control.address} if control.address else {}),
-        "keys": {"reproducible": topology.is_reproducible},
+        "keys": {"reproducible": topology.is_reproducible, **asdict(topology.key_service)},
         "quantum_channel": {"placement": topology.quantum_placement},
         "classical_channel": {"placement": topology.classical_placement},
         "telemetry": {key: value for key, value in asdict(topology.telemetry).items() if value is not None},
@@ -61,6 +63,17 @@ def _link(link: Link) -> dict[str, Any]:
         "protocol": _part(fields.PROTOCOL, link.protocol),
         **({"series": series.as_file(link.series)} if link.series else {}),
     }
+
+
+def _policy(policy: KeyPolicy) -> dict[str, Any]:
+    values: dict[str, Any] = {"saes": None if policy.saes is None else list(policy.saes)}
+    for each in POLICY:
+        value = getattr(policy, each.wire)
+        values[each.key] = None if value is None else each.render(value)
+    relays = policy.allowed_relays
+    values |= {"priority": policy.priority, "allowed_relays": None if relays is None else list(relays)}
+    values |= {"mode": policy.mode, "when_dry": policy.when_dry}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _part(table: tuple[fields.Field, ...], message: Any) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from qnetem.topology.contradictions import contradictions
 from qnetem.topology.environments import ENVIRONMENTS
 from qnetem.topology.errors import Path, Problem
 from qnetem.topology.markers import Marked, locate
-from qnetem.topology.model import ControlPlane, Link, Node, Ports, Series, Telemetry, Topology
+from qnetem.topology.model import ControlPlane, KeyPolicy, KeyService, Link, Node, Ports, Series, Telemetry, Topology
+from qnetem.topology.policies import POLICY
 from qnetem.topology.profiles import PROFILES
-from qnetem.topology.schema import Block, DefaultsBlock, File, LinkBlock
+from qnetem.topology.schema import Block, DefaultsBlock, File, LinkBlock, PolicyBlock
 from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
 
 __all__ = ["link_problems", "resolved"]
@@ -109,6 +110,19 @@ def resolved(file: File, series: Mapping[int, tuple[Series, ...]] | None = None,
         classical_placement=file.classical_channel.placement,
         telemetry=Telemetry(**file.telemetry.given()),
         digest=digest,
+        policies=tuple(_policy(block) for block in network.policies),
+        key_service=KeyService(file.keys.sae_id_from, file.keys.allow_self_association),
+    )
+
+
+def _policy(block: PolicyBlock) -> KeyPolicy:
+    return KeyPolicy(
+        saes=None if block.saes is None else (block.saes[0], block.saes[1]),
+        priority=block.priority,
+        allowed_relays=None if block.allowed_relays is None else tuple(block.allowed_relays),
+        mode=block.mode,
+        when_dry=block.when_dry,
+        **{each.wire: getattr(block, each.key) for each in POLICY},
     )
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 from qnetem.topology import fields, quantities
 from qnetem.topology.attacks import ATTACKS
 from qnetem.topology.environments import ENVIRONMENTS
+from qnetem.topology.policies import POLICY, policy_contradiction
 from qnetem.topology.profiles import PROFILES
 from qnetem.topology.series import DRIVEN, problem_of_columns
 from qnetem.topology.units import Choice, Quantity
@@ -283,6 +284,33 @@ class SaeBlock(Block):
     node: Label = Field(description="The node that serves it.")
 
 
+class _PolicyBase(Block):
+    saes: Annotated[list[Label], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="The pair; every pair that no other policy names if absent."
+    )
+    priority: Annotated[int, Field(ge=0, le=255)] = Field(
+        default=0, description="Pairs of a higher one are not held back by the min_rate of this one."
+    )
+    allowed_relays: list[Label] | None = Field(default=None, description="Nodes that may relay its keys; [] for none.")
+    mode: Literal["qkd", "hybrid"] = Field(default="qkd", description="What its keys are made of.")
+    when_dry: Literal["refuse", "pqc"] = Field(default="refuse", description="What is given when the pool is dry.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "_PolicyBase":
+        why = policy_contradiction(self.given())
+        if why:
+            raise ValueError(why)
+        return self
+
+
+if TYPE_CHECKING:
+
+    class PolicyBlock(_PolicyBase): ...
+
+else:
+    PolicyBlock = _link_part("PolicyBlock", "What a pair of SAEs may have, in either direction.", POLICY, _PolicyBase)
+
+
 class TopologyBlock(Block):
     """The network."""
 
@@ -290,6 +318,7 @@ class TopologyBlock(Block):
     nodes: Annotated[dict[Label, NodeBlock], Field(min_length=1)] = Field(description="Network nodes by name.")
     links: list[LinkBlock] = Field(default=[], description="Quantum links.")
     saes: dict[Label, SaeBlock] = Field(default={}, description="Clients of keys by SAE id.")
+    policies: list[PolicyBlock] = Field(default=[], description="What pairs of SAEs may have.")
 
 
 class ControlPlaneBlock(Block):
@@ -309,6 +338,10 @@ class KeysBlock(Block):
     """What the keys are made from."""
 
     reproducible: bool = Field(default=False, description="Keys follow the seed: for tests alone, never for secrets.")
+    sae_id_from: Literal["cn", "uri"] = Field(
+        default="cn", description="What in a client certificate is the SAE's id: the common name, or the URI."
+    )
+    allow_self_association: bool = Field(default=False, description="An SAE may share keys with itself.")
 
 
 class QuantumChannelBlock(Block):
