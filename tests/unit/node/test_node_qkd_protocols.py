@@ -24,7 +24,7 @@ from node.qkd.two_decoy import two_decoy_key_estimate
 from qnetem.runtime.errors import BadInputError
 from qnetem.v1 import parameters_pb2, process_pb2
 
-EPSILONS: dict[str, float] = {"eps_sec": 1e-10, "eps_cor": 1e-15}
+EPSILONS: dict[str, Any] = {"eps_sec": 1e-10, "eps_cor": 1e-15}
 TWO = BlockCounts([54_000, 46_000], [540, 460], [4_300, 3_700], [43, 37])
 THREE = BlockCounts([80_000, 18_000, 2_000], [800, 200, 200], [8_000, 1_800, 200], [80, 20, 20])
 PAIRS = BlockCounts([20_000], [600], [20_000], [500])
