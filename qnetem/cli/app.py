@@ -14,6 +14,7 @@ from qnetem.cli import (
     keys,
     lifecycle,
     links,
+    planning,
     saes,
     watching,
 )
@@ -36,6 +37,7 @@ for verb in (
     files.validate,
     files.render,
     files.schema,
+    planning.plan,
     lifecycle.up,
     lifecycle.down,
     inspecting.inspect,
