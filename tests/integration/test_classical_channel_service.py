@@ -129,6 +129,7 @@ async def test_an_operator_changes_a_link_and_sees_what_holds(
     assert changes == [
         ("classical.link.set", 4 * MS_PS, False),
         ("classical.link.reset", MS_PS // 8, False),
+        ("classical.link.set", MS_PS // 8, False),
         ("classical.link.reset", MS_PS // 8, True),
     ]
     assert {event["by"] for event in events if "by" in event} == {"spiffe://lab/operator/cli"}
