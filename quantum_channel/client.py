@@ -38,11 +38,14 @@ class TrainDone:
         train_id: The train.
         is_delivered: All of its clicks were handed to the receiver's stream.
         lag_ps: How far behind emulated time that was.
+        back_reflection_photons, power_ratio: What the transmitter's own monitors read over the train.
     """
 
     train_id: int
     is_delivered: bool
     lag_ps: int
+    back_reflection_photons: float
+    power_ratio: float
 
 
 async def _ready(responses: AsyncIterator[Any], kind: str, timeout_s: float) -> Any:
@@ -120,7 +123,9 @@ class TransmitStream:
                 yield partner_clicks_from_message(response.partner_clicks)
                 continue
             done = response.done
-            yield TrainDone(done.train_id, done.is_delivered, done.lag_ps)
+            yield TrainDone(
+                done.train_id, done.is_delivered, done.lag_ps, done.back_reflection_photons, done.power_ratio
+            )
         raise UnavailableError(_ENDED)
 
 
@@ -184,6 +189,25 @@ class QuantumChannelClient:
             yield ReceiveStream(responses)
         finally:
             call.cancel()
+
+    async def align(self, link_id: str) -> int:
+        """As the receiver, turn the polarisation back to where it was aligned; return the first block it is for."""
+        request = quantum_channel_pb2.AlignRequest(link_id=link_id)
+        return (await rpc.call(self._stub.Align, request, timeout_s=self._timeout_s)).effective_from_block
+
+    async def tune(
+        self, link_id: str, *, gate_offset_ps: float | None = None, intensity_trim_ratio: float | None = None
+    ) -> int:
+        """Trim what is this end's own; return the first block that it is for."""
+        request = quantum_channel_pb2.TuneRequest(
+            link_id=link_id, gate_offset_ps=gate_offset_ps, intensity_trim_ratio=intensity_trim_ratio
+        )
+        return (await rpc.call(self._stub.Tune, request, timeout_s=self._timeout_s)).effective_from_block
+
+    async def transfer_time(self, link_id: str) -> quantum_channel_pb2.TransferTimeResponse:
+        """Exchange one signal each way with the other end; return the four time stamps."""
+        request = quantum_channel_pb2.TransferTimeRequest(link_id=link_id)
+        return await rpc.call(self._stub.TransferTime, request, timeout_s=self._timeout_s)
 
 
 class QuantumLinkClient:

@@ -98,6 +98,11 @@ class Link:
         self._next_start_ps = None
 
     @property
+    def next_block(self) -> int:
+        """The first block that is not sampled yet: what devices are told holds from it on."""
+        return self._next_block
+
+    @property
     def latency_ps(self) -> int:
         """How long light takes from end to end now."""
         return latency_ps(self.effective.length_km)

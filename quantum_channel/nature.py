@@ -183,5 +183,6 @@ class Nature:
                 train_id=train.train_id,
                 is_delivered=is_delivered,
                 lag_ps=max(0, self._clock.now_ps() - train.due_ps),
+                power_ratio=1.0,
             )
             await write(quantum_channel_pb2.TransmitResponse(done=done))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from qnetem.runtime import rpc
-from qnetem.runtime.clock import to_time
+from qnetem.runtime.clock import Clock, to_time
 from qnetem.runtime.errors import BadInputError, DeniedError, NotFoundError
 from qnetem.runtime.process import Process
 from qnetem.v1 import process_pb2, quantum_channel_pb2, quantum_channel_pb2_grpc
@@ -43,9 +43,10 @@ def _admit(context: Any, uri: str, role: str, link_id: str) -> None:
 class QuantumChannelServicer(quantum_channel_pb2_grpc.QuantumChannelServiceServicer):
     """The two ends of each link."""
 
-    def __init__(self, links: Mapping[str, Nature]) -> None:
-        """Serve the ends of `links`."""
+    def __init__(self, links: Mapping[str, Nature], clock: Clock) -> None:
+        """Serve the ends of `links`, by `clock`."""
         self._links = links
+        self._clock = clock
 
     # gRPC takes handlers that write; the stubs know only such as yield
     async def Transmit(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
@@ -69,6 +70,34 @@ class QuantumChannelServicer(quantum_channel_pb2_grpc.QuantumChannelServiceServi
         _admit(context, nature.ends.receiver, "receiver", request.link_id)
         async with nature.receiver.taken():
             await nature.deliver_forever(context.write)
+
+    async def Align(self, request: quantum_channel_pb2.AlignRequest, context: Any) -> quantum_channel_pb2.AlignResponse:
+        """Turn the polarisation back to where it was aligned; as long as it does not drift, it is there."""
+        nature = _link(self._links, request.link_id)
+        _admit(context, nature.ends.receiver, "receiver", request.link_id)
+        return quantum_channel_pb2.AlignResponse(effective_from_block=nature.link.next_block)
+
+    async def Tune(self, request: quantum_channel_pb2.TuneRequest, context: Any) -> quantum_channel_pb2.TuneResponse:
+        """Trim what is an end's own; devices without a gate or a drift take it and stay as they are."""
+        nature = _link(self._links, request.link_id)
+        if request.HasField("gate_offset_ps"):
+            _admit(context, nature.ends.receiver, "receiver", request.link_id)
+        if request.HasField("intensity_trim_ratio"):
+            _admit(context, nature.ends.transmitter, "transmitter", request.link_id)
+        return quantum_channel_pb2.TuneResponse(effective_from_block=nature.link.next_block)
+
+    async def TransferTime(
+        self, request: quantum_channel_pb2.TransferTimeRequest, context: Any
+    ) -> quantum_channel_pb2.TransferTimeResponse:
+        """Exchange time stamps between the two ends; both clocks are the testbed's."""
+        nature = _link(self._links, request.link_id)
+        if rpc.caller_uri(context) != nature.ends.transmitter:
+            _admit(context, nature.ends.receiver, "end", request.link_id)
+        back_ps = self._clock.now_ps()
+        away_ps = back_ps - nature.link.latency_ps
+        return quantum_channel_pb2.TransferTimeResponse(
+            t1_ps=away_ps - nature.link.latency_ps, t2_ps=away_ps, t3_ps=away_ps, t4_ps=back_ps
+        )
 
 
 class QuantumLinkServicer(quantum_channel_pb2_grpc.QuantumLinkServiceServicer):
@@ -187,11 +216,12 @@ async def serve(process: Process) -> AsyncIterator[None]:
         process.metrics.register(LinkCollector(links))
         peer = rpc.Registration(
             quantum_channel_pb2_grpc.add_QuantumChannelServiceServicer_to_server,
-            QuantumChannelServicer(links),
+            QuantumChannelServicer(links, process.clock),
             _PEER,
             {
                 "Transmit": [nature.ends.transmitter for nature in links.values()],
                 "Receive": [nature.ends.receiver for nature in links.values()],
+                "*": [uri for nature in links.values() for uri in (nature.ends.transmitter, nature.ends.receiver)],
             },
         )
         management = rpc.Registration(

@@ -42,6 +42,7 @@ class Clicks:
         arrivals_ps: Arrival relative to the centre of its slot. Shape (n,), int32.
         is_last: The train's last stretch.
         lag_ps: How far behind emulated time it was handed over.
+        bias_ratio: Mean bias current of the detectors against what is normal.
     """
 
     train_id: int
@@ -52,6 +53,7 @@ class Clicks:
     arrivals_ps: npt.NDArray[np.int32]
     is_last: bool
     lag_ps: int
+    bias_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def settings_message(settings: Settings) -> parameters_pb2.LinkSettings:
 
 
 def clicks_message(
-    train_id: int, first_block: int, sample: Sample, *, is_last: bool, lag_ps: int
+    train_id: int, first_block: int, sample: Sample, *, is_last: bool, lag_ps: int, bias_ratio: float = 1.0
 ) -> quantum_channel_pb2.ReceiveResponse:
     """Return the message that tells a receiver of a stretch."""
     return quantum_channel_pb2.ReceiveResponse(
@@ -106,6 +108,7 @@ def clicks_message(
             arrivals_ps=sample.arrivals_ps.astype("<i4", copy=False).tobytes(),
             is_last=is_last,
             lag_ps=lag_ps,
+            bias_ratio=bias_ratio,
         )
     )
 
@@ -137,12 +140,13 @@ def clicks_from_message(message: quantum_channel_pb2.Clicks) -> Clicks:
         np.frombuffer(message.arrivals_ps, "<i4").astype(np.int32, copy=False),
         message.is_last,
         message.lag_ps,
+        message.bias_ratio,
     )
     count = int(clicks.block_counts.sum(dtype=np.uint64))
     if not count == len(clicks.offsets) == len(clicks.detectors) == len(clicks.arrivals_ps):
         raise BadInputError("clicks: block_counts, offsets, detectors and arrivals_ps do not fit together")
-    if count and not (clicks.detectors.min() >= 1 and clicks.detectors.max() <= 3):
-        raise BadInputError("clicks: detectors are not all in 1 .. 3")
+    if count and not (clicks.detectors.min() >= 1 and clicks.detectors.max() <= 15):
+        raise BadInputError("clicks: detectors are not all in 1 .. 15")
     return clicks
 
 
