@@ -17,6 +17,7 @@ import grpc.aio
 
 from node.keys.directory import Directory
 from node.keys.exchange_servicer import key_assignments
+from node.keys.policy import DEFAULT_TERMS, Terms
 from node.keys.records import Assignment, BlockPendingError, IssuedKey
 from node.keys.store import KeyStore
 from qnetem.runtime import rpc
@@ -78,7 +79,7 @@ class KeyExchange:
         self._wake = asyncio.Event()
 
     async def issue(
-        self, master_sae_id: str, slave_saes: Sequence[str], number: int, size_bits: int
+        self, master_sae_id: str, slave_saes: Sequence[str], number: int, size_bits: int, terms: Terms = DEFAULT_TERMS
     ) -> list[IssuedKey]:
         """Return `number` new keys for the master, which all the slaves' KMEs hold for them by then.
 
@@ -87,6 +88,7 @@ class KeyExchange:
             slave_saes: Known SAEs, each once.
             number: At least 1.
             size_bits: Of each key; a multiple of 8.
+            terms: What holds for them.
 
         Raises:
             PoolExhaustedError: Less is there than asked for.
@@ -98,7 +100,9 @@ class KeyExchange:
         remote = [sae for sae in slave_saes if not self._directory.is_attached(sae)]
         peers = self._directory.remote_nodes(remote)
         if not peers:
-            reserved = await self._store.reserve(master_sae_id, local, "", number, size_bits)
+            reserved = await self._store.reserve(
+                master_sae_id, local, "", number, size_bits, lifetime_s=terms.key_lifetime_s
+            )
             return await self._store.deliver([key.key_id for key in reserved])
         if len(peers) > 1 or peers[0] not in self._directory.neighbours:
             raise NoRouteError(f"no route to KME {', '.join(peers)}: stored 0 keys, asked {number}")
@@ -107,10 +111,15 @@ class KeyExchange:
         while True:
             stub = await self._ready_stub(peers[0])
             await self._flush_if_unconfirmed(peers[0], stub)
-            reserved = await self._store.reserve(master_sae_id, local, peers[0], number, size_bits)
+            reserved = await self._store.reserve(
+                master_sae_id, local, peers[0], number, size_bits, lifetime_s=terms.key_lifetime_s
+            )
             key_ids = [key.key_id for key in reserved]
             request = pb.AssignKeysRequest(
-                master_sae_id=master_sae_id, slave_sae_ids=remote, keys=key_assignments(reserved)
+                master_sae_id=master_sae_id,
+                slave_sae_ids=remote,
+                keys=key_assignments(reserved),
+                lifetime_s=terms.key_lifetime_s or 0.0,
             )
             try:
                 response = await self._assign(stub, request, deadline_s)

@@ -12,7 +12,7 @@ from qnetem.runtime.log import get_logger
 from qnetem.v1 import key_exchange_pb2 as pb
 from qnetem.v1 import key_exchange_pb2_grpc as pb_grpc
 
-__all__ = ["KeyExchangeServicer", "assignments_of", "key_assignments"]
+__all__ = ["KeyExchangeServicer", "assignments_of", "key_assignments", "lifetime_of"]
 
 _MAX_KEYS: Final = 1024
 _MAX_PIECES: Final = 1024
@@ -40,7 +40,7 @@ class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
                 raise BadInputError(f"SAE {slave!r} is not attached to {self._directory.own_node}")
         assignments = assignments_of(request.keys)
         try:
-            await self._store.assign(peer_node, master, slaves, assignments)
+            await self._store.assign(peer_node, master, slaves, assignments, lifetime_of(request.lifetime_s))
         except UnusableBlocksError as error:
             _log.warning("keys.assignment.unusable", peer_node=peer_node, block_ids=list(error.block_ids))
             return pb.AssignKeysResponse(unusable_block_ids=error.block_ids)
@@ -59,6 +59,17 @@ class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
         if name is None or name not in self._directory.neighbours:
             raise DeniedError(f"{uri} is no neighbour of {self._directory.own_node}")
         return name
+
+
+def lifetime_of(lifetime_s: float) -> float | None:
+    """Return the lifetime of keys from the wire, emulated seconds; None: as this KME's own rule says.
+
+    Raises:
+        BadInputError: It is below 0, or no number.
+    """
+    if not 0 <= lifetime_s < float("inf"):
+        raise BadInputError(f"a lifetime of {lifetime_s} s is not at least 0")
+    return lifetime_s or None
 
 
 def assignments_of(keys: Iterable[pb.KeyAssignment]) -> list[Assignment]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from qnetem.runtime.errors import BadInputError
 
-__all__ = ["DEFAULT_POLICY", "KeyMode", "Policies", "Policy", "Terms", "WhenDry", "terms_of"]
+__all__ = ["DEFAULT_POLICY", "DEFAULT_TERMS", "KeyMode", "Policies", "Policy", "Terms", "WhenDry", "terms_of"]
 
 
 class KeyMode(StrEnum):
@@ -78,6 +78,9 @@ class Terms:
     key_lifetime_s: float | None = None
     allowed_relays: frozenset[str] | None = None
     is_pqc_allowed: bool = False
+
+
+DEFAULT_TERMS: Final = Terms()
 
 
 class Policies:

@@ -179,14 +179,14 @@ class AssignPqcKeysRequest(_message.Message):
     SLAVE_SAE_IDS_FIELD_NUMBER: _builtins.int
     KEY_IDS_FIELD_NUMBER: _builtins.int
     SIZE_BITS_FIELD_NUMBER: _builtins.int
-    EXPIRES_S_FIELD_NUMBER: _builtins.int
+    LIFETIME_S_FIELD_NUMBER: _builtins.int
     KEM_FIELD_NUMBER: _builtins.int
     master_sae_id: _builtins.str
     """Attached to the caller."""
     size_bits: _builtins.int
     """Of each key; a multiple of 8, 8 to 8192."""
-    expires_s: _builtins.float
-    """Emulated seconds; 0: when the callee's own rule says."""
+    lifetime_s: _builtins.float
+    """Emulated seconds for which the callee keeps what is not collected; 0: as its own rule says."""
     @_builtins.property
     def slave_sae_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Attached to the callee."""
@@ -204,12 +204,12 @@ class AssignPqcKeysRequest(_message.Message):
         slave_sae_ids: _abc.Iterable[_builtins.str] | None = ...,
         key_ids: _abc.Iterable[_builtins.str] | None = ...,
         size_bits: _builtins.int = ...,
-        expires_s: _builtins.float = ...,
+        lifetime_s: _builtins.float = ...,
         kem: _kem_pb2.KemShare | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kem", b"kem"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "kem", b"kem", "key_ids", b"key_ids", "master_sae_id", b"master_sae_id", "size_bits", b"size_bits", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kem", b"kem", "key_ids", b"key_ids", "lifetime_s", b"lifetime_s", "master_sae_id", b"master_sae_id", "size_bits", b"size_bits", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from qnetem.v1 import kem_pb2 as qnetem_dot_v1_dot_kem__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqnetem/v1/key_exchange.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\"\x9e\x01\n\x11\x41ssignKeysRequest\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12&\n\x04keys\x18\x03 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\x12\x11\n\texpires_s\x18\x04 \x01(\x01\x12 \n\x03kem\x18\x05 \x01(\x0b\x32\x13.qnetem.v1.KemShare\"D\n\rKeyAssignment\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12#\n\x06pieces\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"F\n\x08KeyPiece\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0boffset_bits\x18\x02 \x01(\r\x12\x13\n\x0blength_bits\x18\x03 \x01(\r\"0\n\x12\x41ssignKeysResponse\x12\x1a\n\x12unusable_block_ids\x18\x01 \x03(\t\"9\n\x0fVoidKeysRequest\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\"\x12\n\x10VoidKeysResponse2\xa4\x01\n\x12KeyExchangeService\x12I\n\nAssignKeys\x12\x1c.qnetem.v1.AssignKeysRequest\x1a\x1d.qnetem.v1.AssignKeysResponse\x12\x43\n\x08VoidKeys\x12\x1a.qnetem.v1.VoidKeysRequest\x1a\x1b.qnetem.v1.VoidKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqnetem/v1/key_exchange.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\"\x9f\x01\n\x11\x41ssignKeysRequest\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12&\n\x04keys\x18\x03 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\x12\x12\n\nlifetime_s\x18\x04 \x01(\x01\x12 \n\x03kem\x18\x05 \x01(\x0b\x32\x13.qnetem.v1.KemShare\"D\n\rKeyAssignment\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12#\n\x06pieces\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"F\n\x08KeyPiece\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0boffset_bits\x18\x02 \x01(\r\x12\x13\n\x0blength_bits\x18\x03 \x01(\r\"0\n\x12\x41ssignKeysResponse\x12\x1a\n\x12unusable_block_ids\x18\x01 \x03(\t\"9\n\x0fVoidKeysRequest\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\"\x12\n\x10VoidKeysResponse2\xa4\x01\n\x12KeyExchangeService\x12I\n\nAssignKeys\x12\x1c.qnetem.v1.AssignKeysRequest\x1a\x1d.qnetem.v1.AssignKeysResponse\x12\x43\n\x08VoidKeys\x12\x1a.qnetem.v1.VoidKeysRequest\x1a\x1b.qnetem.v1.VoidKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.key_exchange_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASSIGNKEYSREQUEST']._serialized_start=65
-  _globals['_ASSIGNKEYSREQUEST']._serialized_end=223
-  _globals['_KEYASSIGNMENT']._serialized_start=225
-  _globals['_KEYASSIGNMENT']._serialized_end=293
-  _globals['_KEYPIECE']._serialized_start=295
-  _globals['_KEYPIECE']._serialized_end=365
-  _globals['_ASSIGNKEYSRESPONSE']._serialized_start=367
-  _globals['_ASSIGNKEYSRESPONSE']._serialized_end=415
-  _globals['_VOIDKEYSREQUEST']._serialized_start=417
-  _globals['_VOIDKEYSREQUEST']._serialized_end=474
-  _globals['_VOIDKEYSRESPONSE']._serialized_start=476
-  _globals['_VOIDKEYSRESPONSE']._serialized_end=494
-  _globals['_KEYEXCHANGESERVICE']._serialized_start=497
-  _globals['_KEYEXCHANGESERVICE']._serialized_end=661
+  _globals['_ASSIGNKEYSREQUEST']._serialized_end=224
+  _globals['_KEYASSIGNMENT']._serialized_start=226
+  _globals['_KEYASSIGNMENT']._serialized_end=294
+  _globals['_KEYPIECE']._serialized_start=296
+  _globals['_KEYPIECE']._serialized_end=366
+  _globals['_ASSIGNKEYSRESPONSE']._serialized_start=368
+  _globals['_ASSIGNKEYSRESPONSE']._serialized_end=416
+  _globals['_VOIDKEYSREQUEST']._serialized_start=418
+  _globals['_VOIDKEYSREQUEST']._serialized_end=475
+  _globals['_VOIDKEYSRESPONSE']._serialized_start=477
+  _globals['_VOIDKEYSRESPONSE']._serialized_end=495
+  _globals['_KEYEXCHANGESERVICE']._serialized_start=498
+  _globals['_KEYEXCHANGESERVICE']._serialized_end=662
 # @@protoc_insertion_point(module_scope)

@@ -39,12 +39,12 @@ class AssignKeysRequest(_message.Message):
     MASTER_SAE_ID_FIELD_NUMBER: _builtins.int
     SLAVE_SAE_IDS_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
-    EXPIRES_S_FIELD_NUMBER: _builtins.int
+    LIFETIME_S_FIELD_NUMBER: _builtins.int
     KEM_FIELD_NUMBER: _builtins.int
     master_sae_id: _builtins.str
     """Attached to the caller."""
-    expires_s: _builtins.float
-    """Emulated seconds at which the keys expire; 0: when the callee's own rule says."""
+    lifetime_s: _builtins.float
+    """Emulated seconds for which the callee keeps what is not collected; 0: as its own rule says."""
     @_builtins.property
     def slave_sae_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of the slaves that are attached to the callee; at least one. They, and no others, may collect there."""
@@ -63,12 +63,12 @@ class AssignKeysRequest(_message.Message):
         master_sae_id: _builtins.str = ...,
         slave_sae_ids: _abc.Iterable[_builtins.str] | None = ...,
         keys: _abc.Iterable[Global___KeyAssignment] | None = ...,
-        expires_s: _builtins.float = ...,
+        lifetime_s: _builtins.float = ...,
         kem: _kem_pb2.KemShare | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kem", b"kem"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "kem", b"kem", "keys", b"keys", "master_sae_id", b"master_sae_id", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kem", b"kem", "keys", b"keys", "lifetime_s", b"lifetime_s", "master_sae_id", b"master_sae_id", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
