@@ -88,8 +88,10 @@ def quarantine(db: sqlite3.Connection, block_id: str) -> None:
         "SELECT own_next_bits, own_end_bits, peer_start_bits, peer_end_bits FROM blocks WHERE id = ?", (row,)
     ).fetchone()
     peer_spans = material.unclaimed(db, row, peer_start, peer_end)
-    own: pools.Column = "available" if block.is_confirmed else "unconfirmed"
-    pools.move(db, block.peer_node, own, "quarantined", own_end - own_next)
+    if block.is_confirmed:
+        pools.move_own(db, block.peer_node, "quarantined", own_end - own_next)
+    else:
+        pools.move(db, block.peer_node, "unconfirmed", "quarantined", own_end - own_next)
     pools.move(db, block.peer_node, "peer_available", "quarantined", sum(length for _, _, length in peer_spans))
     material.destroy(db, [(row, own_next, own_end - own_next), *peer_spans])
     db.execute(

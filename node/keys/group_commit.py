@@ -20,8 +20,11 @@ from node.keys.connection import StoreConnection, unlock
 from node.keys.schema import broken, open_database
 from qnetem.runtime import crashpoint
 from qnetem.runtime.errors import QnetemError, StorageError
+from qnetem.runtime.log import get_logger
 
 __all__ = ["GroupCommit", "declare_step"]
+
+_log = get_logger("node.keys.store")
 
 _BATCH: Final = 256
 # after this long without work the log, which holds old pages, is folded into the database and cut
@@ -71,6 +74,7 @@ class GroupCommit:
         self.audit_log = AuditLog(path.with_suffix(".audit.jsonl"))
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_dead = False
 
     async def open(self) -> None:
         """Open the database in the writing thread.
@@ -111,10 +115,32 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         job = _Job(step, operation, loop, loop.create_future())
         self._jobs.put(job)
+        if self._is_dead:
+            self._refuse_all()
         value: _T = await job.future
         return value
 
     def _run(self, first: _Job) -> None:
+        try:
+            self._serve(first)
+        except BaseException:
+            # a fault of ours: nobody waits for an answer that will not come
+            self._is_dead = True
+            _log.exception("keys.store.collapsed", path=str(self._path))
+            self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        left: list[_Job] = []
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job.error = StorageError(f"key store {self._path}: has collapsed")
+                    left.append(job)
+        if left:
+            _settle(left)
+
+    def _serve(self, first: _Job) -> None:
         db: StoreConnection | None = None
         try:
             db = open_database(self._path, self._key_path)
@@ -138,9 +164,15 @@ class GroupCommit:
                 batch.append(self._jobs.get())
             jobs = [job for job in batch if job is not None]
             if jobs:
-                self._commit(db, jobs)
+                try:
+                    self._commit(db, jobs)
+                except BaseException as error:
+                    for job in jobs:
+                        job.error = job.error or error
+                    raise
+                finally:
+                    _settle(jobs)
                 is_dirty = True
-                _settle(jobs)
             if batch[-1] is None:
                 break
         if db is not None:

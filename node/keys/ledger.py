@@ -24,7 +24,20 @@ from node.keys.records import (
 from node.keys.secret import SecretBytes
 from qnetem.runtime.errors import ConflictError
 
-__all__ = ["Key", "collect", "deliver", "end", "find", "insert", "reserve", "spans"]
+__all__ = [
+    "Key",
+    "collect",
+    "cut",
+    "deliver",
+    "drawn_value",
+    "end",
+    "find",
+    "insert",
+    "replace_drawn",
+    "reserve",
+    "spans",
+    "take",
+]
 
 Draw = Callable[[int], bytes]
 
@@ -88,7 +101,7 @@ def reserve(
     reserved = []
     taken: Sequence[Sequence[tuple[str, Span]]] = [()] * number
     if peer_node:
-        taken = _take(db, peer_node, number, size_bits)
+        taken = take(db, peer_node, number, size_bits)
         pools.move(db, peer_node, "available", "reserved", number * size_bits)
     for pieces in taken:
         key_id = str(uuid.UUID(bytes=draw(16), version=4))
@@ -100,20 +113,34 @@ def reserve(
     return reserved
 
 
-def _take(db: sqlite3.Connection, peer_node: str, number: int, size_bits: int) -> list[list[tuple[str, Span]]]:
+def take(db: sqlite3.Connection, peer_node: str, number: int, size_bits: int) -> list[list[tuple[str, Span]]]:
+    """Take bits for `number` keys out of the own half of the pool shared with `peer_node`; who takes them moves them.
+
+    Returns:
+        For each key its pieces, in order: the block's id and the span.
+
+    Raises:
+        PoolExhaustedError: Less is there than asked for; names both.
+    """
     stored = pools.pool(db, peer_node).available_bits
     if stored < number * size_bits:
         raise PoolExhaustedError(
             f"not enough key material shared with KME {peer_node}:"
             f" stored {stored // size_bits} keys of {size_bits} bits, asked {number}"
         )
+    return cut(db, peer_node, number, size_bits)
+
+
+def cut(db: sqlite3.Connection, peer_node: str, number: int, size_bits: int) -> list[list[tuple[str, Span]]]:
+    """Take bits that are known to be there; see `take`."""
     keys: list[list[tuple[str, Span]]] = []
     pieces: list[tuple[str, Span]] = []
     missing = size_bits
     nexts: list[tuple[int, int]] = []
     cursor = db.execute(
         "SELECT id, block_id, own_next_bits, own_end_bits FROM blocks WHERE peer_node = ?"
-        " AND state = 'available' AND is_confirmed = 1 AND own_next_bits < own_end_bits ORDER BY id",
+        " AND state = 'available' AND is_confirmed = 1 AND own_next_bits < own_end_bits AND is_preshared = 0"
+        " ORDER BY id",
         (peer_node,),
     )
     for row, block_id, next_bits, end_bits in cursor:
@@ -218,6 +245,18 @@ def _place(key_id: str) -> bytes:
     return b"key " + key_id.encode()
 
 
+def drawn_value(db: sqlite3.Connection, key_id: str) -> bytearray:
+    """Return the value of a key that is no part of a link's pool, in a buffer that the caller wipes."""
+    (sealed,) = db.execute("SELECT sealed FROM keys WHERE key_id = ?", (key_id,)).fetchone()
+    return of(db).vault.open(sealed, _place(key_id))
+
+
+def replace_drawn(db: sqlite3.Connection, key_id: str, value: bytes | bytearray, state: KeyState, now_s: float) -> None:
+    """Give such a key another value and state."""
+    sealed = of(db).vault.seal(value, _place(key_id))
+    db.execute("UPDATE keys SET sealed = ?, state = ?, changed_s = ? WHERE key_id = ?", (sealed, state, now_s, key_id))
+
+
 def _is_expired(db: sqlite3.Connection, key_id: str, emulated_s: float) -> bool:
     (expires_s,) = db.execute("SELECT expires_s FROM keys WHERE key_id = ?", (key_id,)).fetchone()
     return expires_s is not None and expires_s <= emulated_s
@@ -227,8 +266,7 @@ def _issue(db: sqlite3.Connection, key: Key, party: str, role: str) -> IssuedKey
     if key.peer_node:
         value = material.read(db, spans(db, key.key_id))
     else:
-        (sealed,) = db.execute("SELECT sealed FROM keys WHERE key_id = ?", (key.key_id,)).fetchone()
-        value = of(db).vault.open(sealed, _place(key.key_id))
+        value = drawn_value(db, key.key_id)
     audit.record(db, "key.delivered", key_id=key.key_id, value=value, party=party, role=role)
     return IssuedKey(key.key_id, SecretBytes(value))
 

@@ -20,10 +20,13 @@ Column = Literal[
     "voided",
     "expired",
     "quarantined",
+    "kept",
+    "tags",
+    "relayed",
 ]
 _SELECT = (
     "SELECT peer_node, made_bits, unconfirmed_bits, available_bits, peer_available_bits, reserved_bits, assigned_bits,"
-    " delivered_bits, voided_bits, expired_bits, quarantined_bits FROM pools"
+    " delivered_bits, voided_bits, expired_bits, quarantined_bits, kept_bits, tags_bits, relayed_bits FROM pools"
 )
 
 
@@ -35,6 +38,8 @@ def make(db: sqlite3.Connection, peer_node: str, own: Column, own_bits: int, pee
         " peer_available_bits = peer_available_bits + ? WHERE peer_node = ?",
         (own_bits + peer_bits, own_bits, peer_bits, peer_node),
     )
+    if own == "available":
+        _top_up(db, peer_node)
 
 
 def move(db: sqlite3.Connection, peer_node: str, source: Column, target: Column, bits: int) -> None:
@@ -45,6 +50,35 @@ def move(db: sqlite3.Connection, peer_node: str, source: Column, target: Column,
             " WHERE peer_node = ?2",
             (bits, peer_node),
         )
+        if target == "available":
+            _top_up(db, peer_node)
+
+
+def move_own(db: sqlite3.Connection, peer_node: str, target: Column, bits: int) -> None:
+    """Move bits of the own half, those that can be given first, then those held back."""
+    from_available = min(bits, pool(db, peer_node).available_bits)
+    move(db, peer_node, "available", target, from_available)
+    move(db, peer_node, "kept", target, bits - from_available)
+
+
+def keep(db: sqlite3.Connection, peer_node: str, bits: int) -> None:
+    """Hold back so many bits of the own half, from now on and as they come, to authenticate with."""
+    db.execute("INSERT OR IGNORE INTO pools (peer_node) VALUES (?)", (peer_node,))
+    db.execute(
+        "UPDATE pools SET keep_bits = ?1, available_bits = available_bits + max(kept_bits - ?1, 0),"
+        " kept_bits = min(kept_bits, ?1) WHERE peer_node = ?2",
+        (bits, peer_node),
+    )
+    _top_up(db, peer_node)
+
+
+def _top_up(db: sqlite3.Connection, peer_node: str) -> None:
+    missing = "min(max(keep_bits - kept_bits, 0), available_bits)"
+    db.execute(
+        f"UPDATE pools SET available_bits = available_bits - {missing}, kept_bits = kept_bits + {missing}"  # noqa: S608
+        " WHERE peer_node = ? AND keep_bits > kept_bits",
+        (peer_node,),
+    )
 
 
 def pool(db: sqlite3.Connection, peer_node: str) -> Pool:

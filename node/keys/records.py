@@ -20,6 +20,7 @@ __all__ = [
     "KeyState",
     "KeysNotFoundError",
     "NotNamedError",
+    "PadsExhaustedError",
     "Piece",
     "Pool",
     "PoolExhaustedError",
@@ -172,7 +173,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Bits shared with one peer, by what became of them. made_bits is the sum of all the others."""
+    """Bits shared with one peer, by what became of them. made_bits is the sum of all the others.
+
+    Of the own half, `available_bits` can be given as keys; `kept_bits` is held back to authenticate with.
+    """
 
     peer_node: str
     made_bits: int = 0
@@ -185,6 +189,9 @@ class Pool:
     voided_bits: int = 0
     expired_bits: int = 0
     quarantined_bits: int = 0
+    kept_bits: int = 0
+    tags_bits: int = 0
+    relayed_bits: int = 0
 
     @property
     def held_bits(self) -> int:
@@ -192,6 +199,7 @@ class Pool:
         return (
             self.unconfirmed_bits
             + self.available_bits
+            + self.kept_bits
             + self.peer_available_bits
             + self.reserved_bits
             + self.assigned_bits
@@ -225,6 +233,13 @@ class PoolExhaustedError(UnavailableError):
     """The pool holds less than was asked for; nothing was taken."""
 
     reason = "POOL_EXHAUSTED"
+    is_definite: ClassVar[bool] = True
+
+
+class PadsExhaustedError(UnavailableError):
+    """Nothing is left to authenticate with; nothing was taken."""
+
+    reason = "PADS_EXHAUSTED"
     is_definite: ClassVar[bool] = True
 
 

@@ -12,16 +12,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from node.keys import audit, blocks, connection, expiry, ledger, pools, transfers
 from node.keys.audit_trail import AuditTrail
+from node.keys.authentication import Authentication
 from node.keys.group_commit import GroupCommit, declare_step
 from node.keys.records import Assignment, Block, BlockRole, BlockState, IssuedKey, Pool, StoreLimits, SweepCounts
 from qnetem.runtime.errors import BadInputError
 
 __all__ = ["KeyStore", "open_store"]
 
+_T = TypeVar("_T")
 _PREPARE: Final = declare_step("store.block.prepare", "a block is held PREPARED")
 _COMMIT: Final = declare_step("store.block.commit", "a block becomes AVAILABLE")
 _CONFIRM: Final = declare_step("store.block.confirm", "the peer is noted to hold a block AVAILABLE")
@@ -59,6 +61,7 @@ class KeyStore:
         self._emulated_s = emulated_s or now_s
         self._commit = GroupCommit(path, key_path, self._emulated_s)
         self.audit: Final = AuditTrail(self._commit)
+        self.authentication: Final = Authentication(self._commit)
         self._ahead: dict[str, tuple[int, int]] = {}
         self._ahead_lock = asyncio.Lock()
 
@@ -81,6 +84,14 @@ class KeyStore:
     async def close(self) -> None:
         """Finish what was asked for and close."""
         await self._commit.close()
+
+    async def run(self, step: str | None, operation: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run an operation of another file of this room as one durable step; see GroupCommit.run."""
+        return await self._commit.run(step, operation)
+
+    def draw(self, db: sqlite3.Connection) -> Callable[[int], bytes]:
+        """Return what such an operation draws bytes with."""
+        return self._draw(db)
 
     # blocks
 

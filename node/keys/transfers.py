@@ -21,7 +21,7 @@ from node.keys.records import (
 )
 from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError
 
-__all__ = ["assign", "confirm_voids", "pending_peers", "pending_voids", "void", "void_assigned"]
+__all__ = ["assign", "confirm_voids", "given_span", "pending_peers", "pending_voids", "void", "void_assigned"]
 
 
 def assign(
@@ -52,7 +52,7 @@ def assign(
             continue
         where = []
         for piece in assignment.pieces:
-            span = _span(db, peer_node, piece)
+            span = given_span(db, peer_node, piece)
             if span is None:
                 unusable.append(piece.block_id)
                 continue
@@ -99,15 +99,25 @@ def _demand_same(
         raise ConflictError(f"key {known.key_id}: is known already, as another one or ended ({known.state})")
 
 
-def _span(db: sqlite3.Connection, peer_node: str, piece: Piece) -> Span | None:
-    """Return the piece's place when the peer may give it; None when its block is not held here (any more)."""
+def given_span(db: sqlite3.Connection, peer_node: str, piece: Piece, *, is_pad: bool = False) -> Span | None:
+    """Return the piece's place when the peer may give it; None when its block is not held here (any more).
+
+    Bits that were shared beforehand, to authenticate with, are given for that alone: `is_pad`.
+
+    Raises:
+        BadInputError: The piece is not whole bytes of the peer's half, or bits shared beforehand are given as key.
+        DeniedError: The block is not shared with `peer_node`.
+        BlockPendingError: The block is not AVAILABLE here yet.
+    """
     row = db.execute(
-        "SELECT id, peer_node, role, bit_count, state FROM blocks WHERE block_id = ?", (piece.block_id,)
+        "SELECT id, peer_node, role, bit_count, state, is_preshared FROM blocks WHERE block_id = ?", (piece.block_id,)
     ).fetchone()
     if row is None or row[4] in (BlockState.ABORTED, BlockState.QUARANTINED):
         return None
     if row[1] != peer_node:
         raise DeniedError(f"block {piece.block_id}: is not shared with {peer_node}")
+    if row[5] and not is_pad:
+        raise BadInputError(f"block {piece.block_id}: authenticates, and is given for nothing else")
     if row[4] == BlockState.PREPARED:
         raise BlockPendingError(f"block {piece.block_id}: is prepared, not available yet")
     halves = Halves.of(row[3], BlockRole(row[2]))
@@ -187,7 +197,7 @@ def void_assigned(db: sqlite3.Connection, peer_node: str, assignments: Sequence[
         ledger.insert(db, Key(assignment.key_id, peer_node, False, "", 0, KeyState.VOIDED), (), (), now_s)
         audit.record(db, "key.voided", key_id=assignment.key_id, peer_node=peer_node, size_bits=assignment.size_bits)
         for piece in assignment.pieces:
-            span = _span(db, peer_node, piece)
+            span = given_span(db, peer_node, piece)
             if span is not None and not material.is_claimed(db, span):
                 material.claim(db, span)
                 material.destroy(db, [span])

@@ -414,13 +414,13 @@ def collect_other(db: sqlite3.Connection, sae: str, master: str, key_ids: Any, *
     return [IssuedKey(key.key_id, SecretBytes(bytes(b ^ 1 for b in key.key.reveal()))) for key in found]
 
 
-_take, _collect = ledger._take, ledger.collect
+_take, _collect = ledger.take, ledger.collect
 
 
 @pytest.mark.parametrize(
     ("room", "name", "planted"),
     [
-        (ledger, "_take", take_again),
+        (ledger, "take", take_again),
         (ledger, "collect", collect_again),
         (material, "destroy", keep),
         (ledger, "collect", collect_other),

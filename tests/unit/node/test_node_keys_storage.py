@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from node.keys import group_commit
 from node.keys.records import BlockRole
 from node.keys.store import KeyStore, open_store
 from qnetem.runtime.errors import StorageError
@@ -87,6 +88,18 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
     await store.close()
     with pytest.raises(StorageError, match="is closed"):
         await store.pools()
+
+
+async def test_a_collapsed_store_says_so_to_who_waits_and_who_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(tmp_path / "keys.db") as store:
+        monkeypatch.setattr(group_commit.GroupCommit, "_attempt", lambda self, db, job: job.nonsense)
+        monkeypatch.setattr(group_commit.AuditLog, "discard", lambda self, db: 1 / 0)
+        for outcome in await asyncio.gather(store.pools(), store.pools(), return_exceptions=True):
+            assert isinstance(outcome, (AttributeError, StorageError))
+        with pytest.raises(StorageError, match="has collapsed"):
+            await store.pools()
 
 
 FULL = """
