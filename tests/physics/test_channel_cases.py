@@ -4,6 +4,7 @@ Statistical ones are sampled with the compiled sampler, at the listed sample siz
 """
 
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +14,13 @@ import pytest
 from qnetem.runtime.rng import BLOCK_PULSES, receiver_choices, transmitter_choices
 from quantum_channel.detector import click_prob, registered_prob
 from quantum_channel.fibre import fibre_loss_db, survival_prob
+from quantum_channel.isolated_bins import bin_outcome
 from quantum_channel.parameters import Parameters
 from quantum_channel.response import respond
 from quantum_channel.sampler import COLD, Keys
 from quantum_channel.sampler_compiled import sample
 from quantum_channel.source import photon_number_prob
-from quantum_channel.timing import sigma_ps
+from quantum_channel.timing import FWHM_PER_SIGMA, sigma_ps
 
 TRANSMITTER, RECEIVER = b"transmitter-----", b"receiver--------"
 KEYS: Final = Keys.of(b"nature----------", TRANSMITTER, RECEIVER)
@@ -34,6 +36,9 @@ REPLAYED: Final = {
     "deadtime-np-1e+07-5e-08",
     "deadtime-gated",
     "jitter-budget",
+    "jitter-s50-T400-w400-o0",
+    "jitter-s100-T400-w300-o0",
+    "jitter-s60-T200-w200-o0",
     "gys-mc-E-20km",
     "gys-mc-E-50km",
     "gys-mc-E-100km",
@@ -47,8 +52,8 @@ def agrees(case: dict[str, Any], value: float) -> None:
 
 def link(**changes: Any) -> Parameters:
     """One intensity in one basis over no fibre at 1 GHz, without any fault of its own."""
-    nothing: dict[str, Any] = dict.fromkeys(Parameters.__dataclass_fields__, 0)
-    given = {"clock_hz": 1e9, "intensities": (0.0,), "intensity_probs": (1.0,), "efficiency": 1.0, "is_up": True}
+    nothing = {field.name: 0 for field in fields(Parameters) if field.default is MISSING}
+    given = {"clock_hz": 1e9, "intensities": (0.0,), "intensity_probs": (1.0,), "efficiency": 1.0}
     return Parameters(**{**nothing, **given, "transmitter_p_z": 1.0, "receiver_p_z": 1.0, **changes})
 
 
@@ -121,6 +126,35 @@ def test_dead_time_lowers_the_rate_as_listed() -> None:
 
 def test_jitters_add_up_as_listed() -> None:
     agrees(CASES["jitter-budget"], sigma_ps(CASES["jitter-budget"]["inputs"]["fwhm_ps"].values()))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in REPLAYED - {"jitter-budget"} if name.startswith("jitter-")))
+def test_isolated_time_bins_err_as_listed(name: str) -> None:
+    case = CASES[name]
+    given = case["inputs"]
+    sigma, bins = given["sigma_ps"], (given["bin_sep_ps"], given["bin_width_ps"])
+    outcome = bin_outcome(sigma, *bins, given["offset_ps"])
+    agrees(case, outcome.error_prob)
+    assert outcome.kept_prob == pytest.approx(given["p_kept"], rel=1e-9)
+    parameters = link(
+        intensities=(0.1,),
+        detector_jitter_fwhm_ps=sigma * FWHM_PER_SIGMA,
+        bin_separation_ps=bins[0],
+        bin_width_ps=bins[1],
+    )
+    response, kept, wrong, block, step = respond(parameters), 0, 0, 0, 128
+    while kept < case["sample_size"]:
+        got, _ = sample(response, KEYS, block, step, COLD)
+        slots = np.repeat(np.arange(block, block + step, dtype=np.int64) * BLOCK_PULSES, got.block_counts) + got.offsets
+        _, _, sent = transmitter_choices(TRANSMITTER, slots.astype(np.uint64), 1.0, (1.0,))
+        # of both bins the receiver takes one, which is wrong as often as not: half a click
+        wrong += int((got.detectors == 2 - sent).sum()) + int((got.detectors == 3).sum()) / 2
+        kept += len(slots)
+        block += step
+    agrees(case, wrong / kept)
+    assert np.abs(got.arrivals_ps).max() <= bins[1] / 2
+    expected = block * BLOCK_PULSES * -np.expm1(-0.1 * given["p_kept"])
+    assert kept == pytest.approx(expected, abs=5 * expected**0.5)
 
 
 @pytest.mark.parametrize(("km", "blocks"), [(20, 30), (50, 110), (100, 1300)])

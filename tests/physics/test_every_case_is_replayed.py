@@ -17,21 +17,11 @@ FOLDER: Final = Path(__file__).parent
 CASES: Final = {case["id"]: case for case in json.loads((FOLDER / "physics-cases.json").read_text())["cases"]}
 MODULES: Final = sorted(path for path in FOLDER.glob("test_*.py") if re.search(r"^REPLAYED\b", path.read_text(), re.M))
 # modules whose statistical cases are drawn by what a running process draws with
-RUNNING: Final = {"test_channel_cases", "test_physics_finite_key"}
+RUNNING: Final = {"test_channel_attacks", "test_channel_cases", "test_channel_pairs", "test_physics_finite_key"}
 WAITING: Final = {
     "pol-walk-0.1tau": "conditions of a link that drift",
     "raman-mc-forward-50km": "classical light as a parameter of a link",
-    "spdc-p2-lam0.05": "links of entangled photons",
-    "jitter-s50-T400-w400-o0": "time-bin encoding with isolated symbols",
-    "jitter-s100-T400-w300-o0": "time-bin encoding with isolated symbols",
-    "jitter-s60-T200-w200-o0": "time-bin encoding with isolated symbols",
     "clock-rwfm": "clocks of devices that are off",
-    "eve-IR-p0.1": "an eavesdropper on a live link",
-    "eve-IR-p0.5": "an eavesdropper on a live link",
-    "eve-IR-p0.4-e0.02": "an eavesdropper on a live link",
-    "eve-IR-CHSH-full": "an eavesdropper on a link of entangled photons",
-    "chsh-W1.0": "links of entangled photons",
-    "chsh-W0.85": "links of entangled photons",
     "chain-wait-n4-p0.05": "nodes that make and swap pairs",
     "chain-wait-n4-p0.0001": "nodes that make and swap pairs",
     "chain-cutoff-2link": "nodes that make and swap pairs",

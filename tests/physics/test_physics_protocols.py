@@ -4,11 +4,9 @@ Figures of PHYSICS 6 that are no listed case (reaches, thresholds at f > 1) stan
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pytest
 
 from node.planning import thresholds
@@ -34,8 +32,6 @@ REPLAYED: Final = {
     "gys-optimal-mu-100km",
     "tomamichel12-n1e6",
     "six-state-threshold",
-    "chsh-W1.0",
-    "chsh-W0.85",
     "e91-DI-rate",
     "pmqkd-200km",
     "pmqkd-400km",
@@ -191,31 +187,6 @@ def test_thresholds_are_as_listed() -> None:
 def test_device_independent_rate_is_as_listed() -> None:
     given = CASES["e91-DI-rate"]["inputs"]
     agrees(CASES["e91-DI-rate"], thresholds.device_independent_fraction(given["S"], given["Q"]))
-
-
-@pytest.mark.parametrize("name", ["chsh-W1.0", "chsh-W0.85"])
-def test_werner_pairs_violate_bells_inequality_as_listed(name: str) -> None:
-    case = CASES[name]
-    weight, per_setting = case["inputs"]["werner"], case["inputs"]["n_per_setting"]
-    agrees(case, thresholds.werner_chsh(weight))
-    # Born's rule on the density matrix, for projectors on Bloch vectors in the plane of Z and X
-    phi_plus = np.array([1, 0, 0, 1]) / math.sqrt(2)
-    rho = weight * np.outer(phi_plus, phi_plus) + (1 - weight) * np.eye(4) / 4
-    pauli_x, pauli_z = np.array([[0, 1], [1, 0]]), np.array([[1, 0], [0, -1]])
-    rng = np.random.default_rng(19_690_102)
-    chsh = 0.0
-    for angle_a, angle_b, sign in ((0, 1, 1), (0, -1, 1), (2, 1, 1), (2, -1, -1)):
-        along_a, along_b = (
-            math.cos(n * math.pi / 4) * pauli_z + math.sin(n * math.pi / 4) * pauli_x for n in (angle_a, angle_b)
-        )
-        probs = [
-            float(np.trace(rho @ np.kron((np.eye(2) + a * along_a) / 2, (np.eye(2) + b * along_b) / 2)))
-            for a in (1, -1)
-            for b in (1, -1)
-        ]
-        counts = rng.multinomial(per_setting, np.array(probs) / sum(probs))
-        chsh += sign * float(counts[0] + counts[3] - counts[1] - counts[2]) / per_setting
-    agrees(case, chsh)
 
 
 @pytest.mark.parametrize("name", ["pmqkd-200km", "pmqkd-400km"])
