@@ -22,58 +22,67 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from qnetem.v1 import key_exchange_pb2 as qnetem_dot_v1_dot_key__exchange__pb2
 from qnetem.v1 import parameters_pb2 as qnetem_dot_v1_dot_parameters__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqnetem/v1/link_session.proto\x12\tqnetem.v1\x1a\x1aqnetem/v1/parameters.proto\"\x98\x04\n\x0eSessionRequest\x12%\n\x04sent\x18\x01 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x0b\n\x03tag\x18\x02 \x01(\x0c\x12(\n\x05hello\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.SessionHelloH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.qnetem.v1.HeartbeatH\x00\x12\x30\n\nlink_state\x18\x05 \x01(\x0b\x32\x1a.qnetem.v1.LinkStateNoticeH\x00\x12,\n\x0bsift_answer\x18\x06 \x01(\x0b\x32\x15.qnetem.v1.SiftAnswerH\x00\x12,\n\x0b\x62lock_start\x18\x07 \x01(\x0b\x32\x15.qnetem.v1.BlockStartH\x00\x12\x30\n\rparity_answer\x18\x08 \x01(\x0b\x32\x17.qnetem.v1.ParityAnswerH\x00\x12*\n\nblock_seed\x18\t \x01(\x0b\x32\x14.qnetem.v1.BlockSeedH\x00\x12\x32\n\x0e\x62lock_decision\x18\n \x01(\x0b\x32\x18.qnetem.v1.BlockDecisionH\x00\x12+\n\nsettlement\x18\x0b \x01(\x0b\x32\x15.qnetem.v1.SettlementH\x00\x12\'\n\x05train\x18\x0c \x01(\x0b\x32\x16.qnetem.v1.TrainNoticeH\x00\x42\x07\n\x05\x65vent\"\xfd\x03\n\x0fSessionResponse\x12%\n\x04sent\x18\x01 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x0b\n\x03tag\x18\x02 \x01(\x0c\x12(\n\x05hello\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.SessionHelloH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.qnetem.v1.HeartbeatH\x00\x12,\n\x0bsift_report\x18\x05 \x01(\x0b\x32\x15.qnetem.v1.SiftReportH\x00\x12.\n\x0cparity_query\x18\x06 \x01(\x0b\x32\x16.qnetem.v1.ParityQueryH\x00\x12\x34\n\x0f\x62lock_corrected\x18\x07 \x01(\x0b\x32\x19.qnetem.v1.BlockCorrectedH\x00\x12\x32\n\x0e\x62lock_prepared\x18\x08 \x01(\x0b\x32\x18.qnetem.v1.BlockPreparedH\x00\x12+\n\nsettlement\x18\t \x01(\x0b\x32\x15.qnetem.v1.SettlementH\x00\x12-\n\x08receiver\x18\n \x01(\x0b\x32\x19.qnetem.v1.ReceiverNoticeH\x00\x12\x34\n\x0f\x62lock_committed\x18\x0b \x01(\x0b\x32\x19.qnetem.v1.BlockCommittedH\x00\x42\x07\n\x05\x65vent\"\xa8\x01\n\x0cSessionHello\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x17\n\x0fsession_counter\x18\x03 \x01(\x04\x12/\n\x08protocol\x18\x04 \x01(\x0b\x32\x1d.qnetem.v1.ProtocolParameters\x12\x14\n\x0cheartbeat_ms\x18\x05 \x01(\r\x12\x12\n\nsilence_ms\x18\x06 \x01(\r\")\n\tHeartbeat\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04\x65\x63ho\x18\x02 \x01(\x04\"F\n\x0fLinkStateNotice\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.qnetem.v1.LinkState\x12\x0e\n\x06reason\x18\x02 \x01(\t\"E\n\x0bTrainNotice\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x62lock_count\x18\x02 \x01(\r\x12\x0f\n\x07is_test\x18\x03 \x01(\x08\"&\n\x0eReceiverNotice\x12\x14\n\x0cis_receiving\x18\x01 \x01(\x08\"\xe5\x01\n\nSiftReport\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\x0f\n\x07is_last\x18\x03 \x01(\x08\x12\x13\n\x0b\x66irst_block\x18\x04 \x01(\x04\x12\x14\n\x0c\x62lock_counts\x18\x05 \x01(\x0c\x12\x0f\n\x07offsets\x18\x06 \x01(\x0c\x12\r\n\x05\x62\x61ses\x18\x07 \x01(\x0c\x12\x0e\n\x06values\x18\x08 \x01(\x0c\x12\x1a\n\x12\x64ouble_click_count\x18\t \x01(\r\x12\x18\n\x10\x63ompared_x_count\x18\n \x01(\x04\x12\x15\n\rx_error_count\x18\x0b \x01(\x04\"e\n\nSiftAnswer\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\x0f\n\x07matches\x18\x03 \x01(\x0c\x12\x13\n\x0bintensities\x18\x04 \x01(\x0c\x12\x11\n\tdisclosed\x18\x05 \x01(\x0c\"i\n\nBlockStart\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0bsifted_bits\x18\x02 \x01(\r\x12\x18\n\x10permutation_seed\x18\x03 \x01(\x04\x12\x1a\n\x12qber_estimate_prob\x18\x04 \x01(\x01\"P\n\x0bParityQuery\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x0e\n\x06passes\x18\x02 \x01(\x0c\x12\x0e\n\x06starts\x18\x03 \x01(\x0c\x12\x0f\n\x07lengths\x18\x04 \x01(\x0c\"2\n\x0cParityAnswer\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x10\n\x08parities\x18\x02 \x01(\x0c\"h\n\x0e\x42lockCorrected\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64isclosed_bits\x18\x02 \x01(\x04\x12\x14\n\x0c\x65rror_counts\x18\x03 \x03(\r\x12\x16\n\x0ex_error_counts\x18\x04 \x03(\r\"y\n\tBlockSeed\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x10\n\x08hash_key\x18\x02 \x01(\x0c\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\x12\x13\n\x0bsecret_bits\x18\x04 \x01(\r\x12\x15\n\rtoeplitz_seed\x18\x05 \x01(\x0c\x12\x0e\n\x06reason\x18\x06 \x01(\t\"F\n\rBlockPrepared\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0bis_prepared\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"D\n\rBlockDecision\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x11\n\tis_commit\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\"\n\x0e\x42lockCommitted\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\"5\n\nSettlement\x12\'\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x17.qnetem.v1.BlockInDoubt\"\xcd\x01\n\x0c\x42lockInDoubt\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x30\n\x07holding\x18\x02 \x01(\x0e\x32\x1f.qnetem.v1.BlockInDoubt.Holding\"y\n\x07Holding\x12\x17\n\x13HOLDING_UNSPECIFIED\x10\x00\x12\x14\n\x10HOLDING_PREPARED\x10\x01\x12\x15\n\x11HOLDING_AVAILABLE\x10\x02\x12\x13\n\x0fHOLDING_ABORTED\x10\x03\x12\x13\n\x0fHOLDING_UNKNOWN\x10\x04*\x8d\x01\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18LINK_STATE_COMMISSIONING\x10\x01\x12\x18\n\x14LINK_STATE_OPERATING\x10\x02\x12\x17\n\x13LINK_STATE_DEGRADED\x10\x03\x12\x13\n\x0fLINK_STATE_DOWN\x10\x04\x32Z\n\x12LinkSessionService\x12\x44\n\x07Session\x12\x19.qnetem.v1.SessionRequest\x1a\x1a.qnetem.v1.SessionResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqnetem/v1/link_session.proto\x12\tqnetem.v1\x1a\x1cqnetem/v1/key_exchange.proto\x1a\x1aqnetem/v1/parameters.proto\"G\n\x04Tags\x12 \n\x03pad\x18\x01 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\x12\x0e\n\x06stream\x18\x02 \x01(\x0c\x12\r\n\x05\x62lock\x18\x03 \x01(\x0c\"\xaa\x04\n\x0eSessionRequest\x12%\n\x04sent\x18\x01 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x1d\n\x04tags\x18\x02 \x01(\x0b\x32\x0f.qnetem.v1.Tags\x12(\n\x05hello\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.SessionHelloH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.qnetem.v1.HeartbeatH\x00\x12\x30\n\nlink_state\x18\x05 \x01(\x0b\x32\x1a.qnetem.v1.LinkStateNoticeH\x00\x12,\n\x0bsift_answer\x18\x06 \x01(\x0b\x32\x15.qnetem.v1.SiftAnswerH\x00\x12,\n\x0b\x62lock_start\x18\x07 \x01(\x0b\x32\x15.qnetem.v1.BlockStartH\x00\x12\x30\n\rparity_answer\x18\x08 \x01(\x0b\x32\x17.qnetem.v1.ParityAnswerH\x00\x12*\n\nblock_seed\x18\t \x01(\x0b\x32\x14.qnetem.v1.BlockSeedH\x00\x12\x32\n\x0e\x62lock_decision\x18\n \x01(\x0b\x32\x18.qnetem.v1.BlockDecisionH\x00\x12+\n\nsettlement\x18\x0b \x01(\x0b\x32\x15.qnetem.v1.SettlementH\x00\x12\'\n\x05train\x18\x0c \x01(\x0b\x32\x16.qnetem.v1.TrainNoticeH\x00\x42\x07\n\x05\x65vent\"\xc0\x04\n\x0fSessionResponse\x12%\n\x04sent\x18\x01 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\x12\x1d\n\x04tags\x18\x02 \x01(\x0b\x32\x0f.qnetem.v1.Tags\x12(\n\x05hello\x18\x03 \x01(\x0b\x32\x17.qnetem.v1.SessionHelloH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.qnetem.v1.HeartbeatH\x00\x12,\n\x0bsift_report\x18\x05 \x01(\x0b\x32\x15.qnetem.v1.SiftReportH\x00\x12.\n\x0cparity_query\x18\x06 \x01(\x0b\x32\x16.qnetem.v1.ParityQueryH\x00\x12\x34\n\x0f\x62lock_corrected\x18\x07 \x01(\x0b\x32\x19.qnetem.v1.BlockCorrectedH\x00\x12\x32\n\x0e\x62lock_prepared\x18\x08 \x01(\x0b\x32\x18.qnetem.v1.BlockPreparedH\x00\x12+\n\nsettlement\x18\t \x01(\x0b\x32\x15.qnetem.v1.SettlementH\x00\x12-\n\x08receiver\x18\n \x01(\x0b\x32\x19.qnetem.v1.ReceiverNoticeH\x00\x12\x34\n\x0f\x62lock_committed\x18\x0b \x01(\x0b\x32\x19.qnetem.v1.BlockCommittedH\x00\x12/\n\x08\x66indings\x18\x0c \x01(\x0b\x32\x1b.qnetem.v1.ReceiverFindingsH\x00\x42\x07\n\x05\x65vent\"\xa8\x01\n\x0cSessionHello\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x17\n\x0fsession_counter\x18\x03 \x01(\x04\x12/\n\x08protocol\x18\x04 \x01(\x0b\x32\x1d.qnetem.v1.ProtocolParameters\x12\x14\n\x0cheartbeat_ms\x18\x05 \x01(\r\x12\x12\n\nsilence_ms\x18\x06 \x01(\r\")\n\tHeartbeat\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04\x65\x63ho\x18\x02 \x01(\x04\"F\n\x0fLinkStateNotice\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.qnetem.v1.LinkState\x12\x0e\n\x06reason\x18\x02 \x01(\t\"m\n\x0bTrainNotice\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x62lock_count\x18\x02 \x01(\r\x12\x0f\n\x07is_test\x18\x03 \x01(\x08\x12&\n\x05start\x18\x04 \x01(\x0b\x32\x17.qnetem.v1.EmulatedTime\"&\n\x0eReceiverNotice\x12\x14\n\x0cis_receiving\x18\x01 \x01(\x08\"\xc0\x01\n\x10ReceiverFindings\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x10\n\x08\x61\x62orting\x18\x03 \x03(\t\x12\x11\n\tdegrading\x18\x04 \x03(\t\x12\x38\n\x07steps_s\x18\x05 \x03(\x0b\x32\'.qnetem.v1.ReceiverFindings.StepsSEntry\x1a-\n\x0bStepsSEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe5\x01\n\nSiftReport\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\x0f\n\x07is_last\x18\x03 \x01(\x08\x12\x13\n\x0b\x66irst_block\x18\x04 \x01(\x04\x12\x14\n\x0c\x62lock_counts\x18\x05 \x01(\x0c\x12\x0f\n\x07offsets\x18\x06 \x01(\x0c\x12\r\n\x05\x62\x61ses\x18\x07 \x01(\x0c\x12\x0e\n\x06values\x18\x08 \x01(\x0c\x12\x1a\n\x12\x64ouble_click_count\x18\t \x01(\r\x12\x18\n\x10\x63ompared_x_count\x18\n \x01(\x04\x12\x15\n\rx_error_count\x18\x0b \x01(\x04\"y\n\nSiftAnswer\x12\x10\n\x08train_id\x18\x01 \x01(\x04\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\x0f\n\x07matches\x18\x03 \x01(\x0c\x12\x13\n\x0bintensities\x18\x04 \x01(\x0c\x12\x11\n\tdisclosed\x18\x05 \x01(\x0c\x12\x12\n\nslot_shift\x18\x06 \x01(\x11\"i\n\nBlockStart\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0bsifted_bits\x18\x02 \x01(\r\x12\x18\n\x10permutation_seed\x18\x03 \x01(\x04\x12\x1a\n\x12qber_estimate_prob\x18\x04 \x01(\x01\"P\n\x0bParityQuery\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x0e\n\x06passes\x18\x02 \x01(\x0c\x12\x0e\n\x06starts\x18\x03 \x01(\x0c\x12\x0f\n\x07lengths\x18\x04 \x01(\x0c\"2\n\x0cParityAnswer\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x10\n\x08parities\x18\x02 \x01(\x0c\"h\n\x0e\x42lockCorrected\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64isclosed_bits\x18\x02 \x01(\x04\x12\x14\n\x0c\x65rror_counts\x18\x03 \x03(\r\x12\x16\n\x0ex_error_counts\x18\x04 \x03(\r\"y\n\tBlockSeed\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x10\n\x08hash_key\x18\x02 \x01(\x0c\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\x12\x13\n\x0bsecret_bits\x18\x04 \x01(\r\x12\x15\n\rtoeplitz_seed\x18\x05 \x01(\x0c\x12\x0e\n\x06reason\x18\x06 \x01(\t\"F\n\rBlockPrepared\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0bis_prepared\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"D\n\rBlockDecision\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x11\n\tis_commit\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\"\n\x0e\x42lockCommitted\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\"5\n\nSettlement\x12\'\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x17.qnetem.v1.BlockInDoubt\"\xcd\x01\n\x0c\x42lockInDoubt\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x30\n\x07holding\x18\x02 \x01(\x0e\x32\x1f.qnetem.v1.BlockInDoubt.Holding\"y\n\x07Holding\x12\x17\n\x13HOLDING_UNSPECIFIED\x10\x00\x12\x14\n\x10HOLDING_PREPARED\x10\x01\x12\x15\n\x11HOLDING_AVAILABLE\x10\x02\x12\x13\n\x0fHOLDING_ABORTED\x10\x03\x12\x13\n\x0fHOLDING_UNKNOWN\x10\x04*\x8d\x01\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18LINK_STATE_COMMISSIONING\x10\x01\x12\x18\n\x14LINK_STATE_OPERATING\x10\x02\x12\x17\n\x13LINK_STATE_DEGRADED\x10\x03\x12\x13\n\x0fLINK_STATE_DOWN\x10\x04\x32Z\n\x12LinkSessionService\x12\x44\n\x07Session\x12\x19.qnetem.v1.SessionRequest\x1a\x1a.qnetem.v1.SessionResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.link_session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LINKSTATE']._serialized_start=2766
-  _globals['_LINKSTATE']._serialized_end=2907
-  _globals['_SESSIONREQUEST']._serialized_start=72
-  _globals['_SESSIONREQUEST']._serialized_end=608
-  _globals['_SESSIONRESPONSE']._serialized_start=611
-  _globals['_SESSIONRESPONSE']._serialized_end=1120
-  _globals['_SESSIONHELLO']._serialized_start=1123
-  _globals['_SESSIONHELLO']._serialized_end=1291
-  _globals['_HEARTBEAT']._serialized_start=1293
-  _globals['_HEARTBEAT']._serialized_end=1334
-  _globals['_LINKSTATENOTICE']._serialized_start=1336
-  _globals['_LINKSTATENOTICE']._serialized_end=1406
-  _globals['_TRAINNOTICE']._serialized_start=1408
-  _globals['_TRAINNOTICE']._serialized_end=1477
-  _globals['_RECEIVERNOTICE']._serialized_start=1479
-  _globals['_RECEIVERNOTICE']._serialized_end=1517
-  _globals['_SIFTREPORT']._serialized_start=1520
-  _globals['_SIFTREPORT']._serialized_end=1749
-  _globals['_SIFTANSWER']._serialized_start=1751
-  _globals['_SIFTANSWER']._serialized_end=1852
-  _globals['_BLOCKSTART']._serialized_start=1854
-  _globals['_BLOCKSTART']._serialized_end=1959
-  _globals['_PARITYQUERY']._serialized_start=1961
-  _globals['_PARITYQUERY']._serialized_end=2041
-  _globals['_PARITYANSWER']._serialized_start=2043
-  _globals['_PARITYANSWER']._serialized_end=2093
-  _globals['_BLOCKCORRECTED']._serialized_start=2095
-  _globals['_BLOCKCORRECTED']._serialized_end=2199
-  _globals['_BLOCKSEED']._serialized_start=2201
-  _globals['_BLOCKSEED']._serialized_end=2322
-  _globals['_BLOCKPREPARED']._serialized_start=2324
-  _globals['_BLOCKPREPARED']._serialized_end=2394
-  _globals['_BLOCKDECISION']._serialized_start=2396
-  _globals['_BLOCKDECISION']._serialized_end=2464
-  _globals['_BLOCKCOMMITTED']._serialized_start=2466
-  _globals['_BLOCKCOMMITTED']._serialized_end=2500
-  _globals['_SETTLEMENT']._serialized_start=2502
-  _globals['_SETTLEMENT']._serialized_end=2555
-  _globals['_BLOCKINDOUBT']._serialized_start=2558
-  _globals['_BLOCKINDOUBT']._serialized_end=2763
-  _globals['_BLOCKINDOUBT_HOLDING']._serialized_start=2642
-  _globals['_BLOCKINDOUBT_HOLDING']._serialized_end=2763
-  _globals['_LINKSESSIONSERVICE']._serialized_start=2909
-  _globals['_LINKSESSIONSERVICE']._serialized_end=2999
+  _globals['_RECEIVERFINDINGS_STEPSSENTRY']._loaded_options = None
+  _globals['_RECEIVERFINDINGS_STEPSSENTRY']._serialized_options = b'8\001'
+  _globals['_LINKSTATE']._serialized_start=3209
+  _globals['_LINKSTATE']._serialized_end=3350
+  _globals['_TAGS']._serialized_start=101
+  _globals['_TAGS']._serialized_end=172
+  _globals['_SESSIONREQUEST']._serialized_start=175
+  _globals['_SESSIONREQUEST']._serialized_end=729
+  _globals['_SESSIONRESPONSE']._serialized_start=732
+  _globals['_SESSIONRESPONSE']._serialized_end=1308
+  _globals['_SESSIONHELLO']._serialized_start=1311
+  _globals['_SESSIONHELLO']._serialized_end=1479
+  _globals['_HEARTBEAT']._serialized_start=1481
+  _globals['_HEARTBEAT']._serialized_end=1522
+  _globals['_LINKSTATENOTICE']._serialized_start=1524
+  _globals['_LINKSTATENOTICE']._serialized_end=1594
+  _globals['_TRAINNOTICE']._serialized_start=1596
+  _globals['_TRAINNOTICE']._serialized_end=1705
+  _globals['_RECEIVERNOTICE']._serialized_start=1707
+  _globals['_RECEIVERNOTICE']._serialized_end=1745
+  _globals['_RECEIVERFINDINGS']._serialized_start=1748
+  _globals['_RECEIVERFINDINGS']._serialized_end=1940
+  _globals['_RECEIVERFINDINGS_STEPSSENTRY']._serialized_start=1895
+  _globals['_RECEIVERFINDINGS_STEPSSENTRY']._serialized_end=1940
+  _globals['_SIFTREPORT']._serialized_start=1943
+  _globals['_SIFTREPORT']._serialized_end=2172
+  _globals['_SIFTANSWER']._serialized_start=2174
+  _globals['_SIFTANSWER']._serialized_end=2295
+  _globals['_BLOCKSTART']._serialized_start=2297
+  _globals['_BLOCKSTART']._serialized_end=2402
+  _globals['_PARITYQUERY']._serialized_start=2404
+  _globals['_PARITYQUERY']._serialized_end=2484
+  _globals['_PARITYANSWER']._serialized_start=2486
+  _globals['_PARITYANSWER']._serialized_end=2536
+  _globals['_BLOCKCORRECTED']._serialized_start=2538
+  _globals['_BLOCKCORRECTED']._serialized_end=2642
+  _globals['_BLOCKSEED']._serialized_start=2644
+  _globals['_BLOCKSEED']._serialized_end=2765
+  _globals['_BLOCKPREPARED']._serialized_start=2767
+  _globals['_BLOCKPREPARED']._serialized_end=2837
+  _globals['_BLOCKDECISION']._serialized_start=2839
+  _globals['_BLOCKDECISION']._serialized_end=2907
+  _globals['_BLOCKCOMMITTED']._serialized_start=2909
+  _globals['_BLOCKCOMMITTED']._serialized_end=2943
+  _globals['_SETTLEMENT']._serialized_start=2945
+  _globals['_SETTLEMENT']._serialized_end=2998
+  _globals['_BLOCKINDOUBT']._serialized_start=3001
+  _globals['_BLOCKINDOUBT']._serialized_end=3206
+  _globals['_BLOCKINDOUBT_HOLDING']._serialized_start=3085
+  _globals['_BLOCKINDOUBT_HOLDING']._serialized_end=3206
+  _globals['_LINKSESSIONSERVICE']._serialized_start=3352
+  _globals['_LINKSESSIONSERVICE']._serialized_end=3442
 # @@protoc_insertion_point(module_scope)

@@ -35,7 +35,24 @@ VERIFICATION. hash(bits, k), 16 bytes each: the packed bits, padded with zeros t
 
 AMPLIFICATION. Secret bit i (0 <= i < l) is the parity of bit[j] AND seed[i - j + n - 1] over 0 <= j < n.
 
-Test vectors of the last three: tests/contract/post-processing-vectors.json.
+AUTHENTICATION (Wegman and Carter, hash key recycled, tag padded once). From the authentication secret s of the link
+  follow, as SHAKE-256("qnetem link authentication" || s), 16 + 16 + 8192 bytes: K_t, K_r, and a block that both ends
+  hold AVAILABLE from the start under the id "<link id>/preshared/0" and use for pads alone (key_exchange.proto: its
+  first half is the transmitter's).
+  ghash(K, x) = GHASH of NIST SP 800-38D with H = AES-128_K(0), of x as associated data without ciphertext.
+  What the transmitter says is hashed under K_t, what the receiver says under K_r. A message m counts as
+  le64(len(e)) || e, e being m serialised without `tags`, its fields in the order of their numbers; heartbeats do not.
+  STREAM: D_0 = 16 zero bytes. Messages that name no block are collected; just before a block_start of the
+  transmitter, a block_corrected of the receiver, D_i = ghash(K, D_(i-1) || what was collected), and a new collection
+  begins. That D_i is the block's.
+  BLOCK: ghash(K, all messages of this end that name the block, the one with the tags included).
+  Each is exclusive-ored with 16 bytes of one pad of 32, taken from the sender's half of what both share, and never
+  used again. The tags of the transmitter come with block_seed (of a block that makes key), the receiver holds the
+  block PREPARED only when they verify; the receiver's come with block_prepared, and the transmitter holds it AVAILABLE
+  only when they do. Who has no pad drops the block ("auth-starved"); whose peer's tags are wrong ends the session
+  ("authentication").
+
+Test vectors of the last four: tests/contract/post-processing-vectors.json.
 """
 
 from collections import abc as _abc
@@ -43,6 +60,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from qnetem.v1 import key_exchange_pb2 as _key_exchange_pb2
 from qnetem.v1 import parameters_pb2 as _parameters_pb2
 import builtins as _builtins
 import sys
@@ -78,13 +96,42 @@ LINK_STATE_DOWN: LinkState.ValueType  # 4
 Global___LinkState: _TypeAlias = LinkState  # noqa: Y015
 
 @_typing.final
+class Tags(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAD_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
+    stream: _builtins.bytes
+    """16 bytes each."""
+    block: _builtins.bytes
+    @_builtins.property
+    def pad(self) -> _containers.RepeatedCompositeFieldContainer[_key_exchange_pb2.KeyPiece]:
+        """Bits of the sender's half, concatenated: 32 bytes, the first 16 pad the stream's tag."""
+
+    def __init__(
+        self,
+        *,
+        pad: _abc.Iterable[_key_exchange_pb2.KeyPiece] | None = ...,
+        stream: _builtins.bytes = ...,
+        block: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "pad", b"pad", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tags: _TypeAlias = Tags  # noqa: Y015
+
+@_typing.final
 class SessionRequest(_message.Message):
     """From the transmitter."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SENT_FIELD_NUMBER: _builtins.int
-    TAG_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     LINK_STATE_FIELD_NUMBER: _builtins.int
@@ -95,11 +142,13 @@ class SessionRequest(_message.Message):
     BLOCK_DECISION_FIELD_NUMBER: _builtins.int
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     TRAIN_FIELD_NUMBER: _builtins.int
-    tag: _builtins.bytes
-    """Wegman-Carter tag over the transcript, empty while authentication is by mutual TLS alone."""
     @_builtins.property
     def sent(self) -> _parameters_pb2.EmulatedTime:
         """Wall-clock send time is not meant here: the sender's emulated time."""
+
+    @_builtins.property
+    def tags(self) -> Global___Tags:
+        """Absent where links authenticate by mutual TLS alone."""
 
     @_builtins.property
     def hello(self) -> Global___SessionHello: ...
@@ -125,7 +174,7 @@ class SessionRequest(_message.Message):
         self,
         *,
         sent: _parameters_pb2.EmulatedTime | None = ...,
-        tag: _builtins.bytes = ...,
+        tags: Global___Tags | None = ...,
         hello: Global___SessionHello | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         link_state: Global___LinkStateNotice | None = ...,
@@ -137,9 +186,9 @@ class SessionRequest(_message.Message):
         settlement: Global___Settlement | None = ...,
         train: Global___TrainNotice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_decision", b"block_decision", "block_seed", b"block_seed", "block_start", b"block_start", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "link_state", b"link_state", "parity_answer", b"parity_answer", "sent", b"sent", "settlement", b"settlement", "sift_answer", b"sift_answer", "train", b"train"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_decision", b"block_decision", "block_seed", b"block_seed", "block_start", b"block_start", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "link_state", b"link_state", "parity_answer", b"parity_answer", "sent", b"sent", "settlement", b"settlement", "sift_answer", b"sift_answer", "tags", b"tags", "train", b"train"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_decision", b"block_decision", "block_seed", b"block_seed", "block_start", b"block_start", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "link_state", b"link_state", "parity_answer", b"parity_answer", "sent", b"sent", "settlement", b"settlement", "sift_answer", b"sift_answer", "tag", b"tag", "train", b"train"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_decision", b"block_decision", "block_seed", b"block_seed", "block_start", b"block_start", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "link_state", b"link_state", "parity_answer", b"parity_answer", "sent", b"sent", "settlement", b"settlement", "sift_answer", b"sift_answer", "tags", b"tags", "train", b"train"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hello", "heartbeat", "link_state", "sift_answer", "block_start", "parity_answer", "block_seed", "block_decision", "settlement", "train"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
@@ -154,7 +203,7 @@ class SessionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SENT_FIELD_NUMBER: _builtins.int
-    TAG_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     SIFT_REPORT_FIELD_NUMBER: _builtins.int
@@ -164,9 +213,11 @@ class SessionResponse(_message.Message):
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     RECEIVER_FIELD_NUMBER: _builtins.int
     BLOCK_COMMITTED_FIELD_NUMBER: _builtins.int
-    tag: _builtins.bytes
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sent(self) -> _parameters_pb2.EmulatedTime: ...
+    @_builtins.property
+    def tags(self) -> Global___Tags: ...
     @_builtins.property
     def hello(self) -> Global___SessionHello: ...
     @_builtins.property
@@ -185,11 +236,13 @@ class SessionResponse(_message.Message):
     def receiver(self) -> Global___ReceiverNotice: ...
     @_builtins.property
     def block_committed(self) -> Global___BlockCommitted: ...
+    @_builtins.property
+    def findings(self) -> Global___ReceiverFindings: ...
     def __init__(
         self,
         *,
         sent: _parameters_pb2.EmulatedTime | None = ...,
-        tag: _builtins.bytes = ...,
+        tags: Global___Tags | None = ...,
         hello: Global___SessionHello | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         sift_report: Global___SiftReport | None = ...,
@@ -199,12 +252,13 @@ class SessionResponse(_message.Message):
         settlement: Global___Settlement | None = ...,
         receiver: Global___ReceiverNotice | None = ...,
         block_committed: Global___BlockCommitted | None = ...,
+        findings: Global___ReceiverFindings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_committed", b"block_committed", "block_corrected", b"block_corrected", "block_prepared", b"block_prepared", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "parity_query", b"parity_query", "receiver", b"receiver", "sent", b"sent", "settlement", b"settlement", "sift_report", b"sift_report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_committed", b"block_committed", "block_corrected", b"block_corrected", "block_prepared", b"block_prepared", "event", b"event", "findings", b"findings", "heartbeat", b"heartbeat", "hello", b"hello", "parity_query", b"parity_query", "receiver", b"receiver", "sent", b"sent", "settlement", b"settlement", "sift_report", b"sift_report", "tags", b"tags"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_committed", b"block_committed", "block_corrected", b"block_corrected", "block_prepared", b"block_prepared", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "parity_query", b"parity_query", "receiver", b"receiver", "sent", b"sent", "settlement", b"settlement", "sift_report", b"sift_report", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_committed", b"block_committed", "block_corrected", b"block_corrected", "block_prepared", b"block_prepared", "event", b"event", "findings", b"findings", "heartbeat", b"heartbeat", "hello", b"hello", "parity_query", b"parity_query", "receiver", b"receiver", "sent", b"sent", "settlement", b"settlement", "sift_report", b"sift_report", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hello", "heartbeat", "sift_report", "parity_query", "block_corrected", "block_prepared", "settlement", "receiver", "block_committed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hello", "heartbeat", "sift_report", "parity_query", "block_corrected", "block_prepared", "settlement", "receiver", "block_committed", "findings"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -305,19 +359,25 @@ class TrainNotice(_message.Message):
     TRAIN_ID_FIELD_NUMBER: _builtins.int
     BLOCK_COUNT_FIELD_NUMBER: _builtins.int
     IS_TEST_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
     train_id: _builtins.int
     block_count: _builtins.int
     is_test: _builtins.bool
+    @_builtins.property
+    def start(self) -> _parameters_pb2.EmulatedTime:
+        """Emission of the first pulse by the transmitter's clock."""
+
     def __init__(
         self,
         *,
         train_id: _builtins.int = ...,
         block_count: _builtins.int = ...,
         is_test: _builtins.bool = ...,
+        start: _parameters_pb2.EmulatedTime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_count", b"block_count", "is_test", b"is_test", "train_id", b"train_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_count", b"block_count", "is_test", b"is_test", "start", b"start", "train_id", b"train_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,6 +403,71 @@ class ReceiverNotice(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReceiverNotice: _TypeAlias = ReceiverNotice  # noqa: Y015
+
+@_typing.final
+class ReceiverFindings(_message.Message):
+    """What the receiver's devices are doing, and what its monitors see. Sent after the answer to the last part of each test
+    train, and in service when it has changed, before the report of the train that changed it. Verdicts alone: how many
+    clicks each detector had would tell of key bits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class StepsSEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TRAIN_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ABORTING_FIELD_NUMBER: _builtins.int
+    DEGRADING_FIELD_NUMBER: _builtins.int
+    STEPS_S_FIELD_NUMBER: _builtins.int
+    train_id: _builtins.int
+    """The test train that it follows; in service the last train reported."""
+    step: _builtins.str
+    """What the receiver is being set up in: "gate", "clock"; test trains go on until it is empty."""
+    @_builtins.property
+    def aborting(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why service has to end, and what is not well: the words of link states."""
+
+    @_builtins.property
+    def degrading(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def steps_s(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Emulated seconds that each step of setting up took, by name: the last commissioning."""
+
+    def __init__(
+        self,
+        *,
+        train_id: _builtins.int = ...,
+        step: _builtins.str = ...,
+        aborting: _abc.Iterable[_builtins.str] | None = ...,
+        degrading: _abc.Iterable[_builtins.str] | None = ...,
+        steps_s: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aborting", b"aborting", "degrading", b"degrading", "step", b"step", "steps_s", b"steps_s", "train_id", b"train_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiverFindings: _TypeAlias = ReceiverFindings  # noqa: Y015
 
 @_typing.final
 class SiftReport(_message.Message):
@@ -409,6 +534,7 @@ class SiftAnswer(_message.Message):
     MATCHES_FIELD_NUMBER: _builtins.int
     INTENSITIES_FIELD_NUMBER: _builtins.int
     DISCLOSED_FIELD_NUMBER: _builtins.int
+    SLOT_SHIFT_FIELD_NUMBER: _builtins.int
     train_id: _builtins.int
     part: _builtins.int
     matches: _builtins.bytes
@@ -421,6 +547,8 @@ class SiftAnswer(_message.Message):
     """bits over the clicks with equal bases in X, in order: the transmitter's bits (test trains: over all clicks with
     equal bases).
     """
+    slot_shift: _builtins.int
+    """Test trains: the slots of this part were named too late by so many (the receiver's clock is off by whole periods)."""
     def __init__(
         self,
         *,
@@ -429,10 +557,11 @@ class SiftAnswer(_message.Message):
         matches: _builtins.bytes = ...,
         intensities: _builtins.bytes = ...,
         disclosed: _builtins.bytes = ...,
+        slot_shift: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosed", b"disclosed", "intensities", b"intensities", "matches", b"matches", "part", b"part", "train_id", b"train_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosed", b"disclosed", "intensities", b"intensities", "matches", b"matches", "part", b"part", "slot_shift", b"slot_shift", "train_id", b"train_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,7 +35,24 @@ VERIFICATION. hash(bits, k), 16 bytes each: the packed bits, padded with zeros t
 
 AMPLIFICATION. Secret bit i (0 <= i < l) is the parity of bit[j] AND seed[i - j + n - 1] over 0 <= j < n.
 
-Test vectors of the last three: tests/contract/post-processing-vectors.json.
+AUTHENTICATION (Wegman and Carter, hash key recycled, tag padded once). From the authentication secret s of the link
+  follow, as SHAKE-256("qnetem link authentication" || s), 16 + 16 + 8192 bytes: K_t, K_r, and a block that both ends
+  hold AVAILABLE from the start under the id "<link id>/preshared/0" and use for pads alone (key_exchange.proto: its
+  first half is the transmitter's).
+  ghash(K, x) = GHASH of NIST SP 800-38D with H = AES-128_K(0), of x as associated data without ciphertext.
+  What the transmitter says is hashed under K_t, what the receiver says under K_r. A message m counts as
+  le64(len(e)) || e, e being m serialised without `tags`, its fields in the order of their numbers; heartbeats do not.
+  STREAM: D_0 = 16 zero bytes. Messages that name no block are collected; just before a block_start of the
+  transmitter, a block_corrected of the receiver, D_i = ghash(K, D_(i-1) || what was collected), and a new collection
+  begins. That D_i is the block's.
+  BLOCK: ghash(K, all messages of this end that name the block, the one with the tags included).
+  Each is exclusive-ored with 16 bytes of one pad of 32, taken from the sender's half of what both share, and never
+  used again. The tags of the transmitter come with block_seed (of a block that makes key), the receiver holds the
+  block PREPARED only when they verify; the receiver's come with block_prepared, and the transmitter holds it AVAILABLE
+  only when they do. Who has no pad drops the block ("auth-starved"); whose peer's tags are wrong ends the session
+  ("authentication").
+
+Test vectors of the last four: tests/contract/post-processing-vectors.json.
 """
 
 from collections import abc as _abc

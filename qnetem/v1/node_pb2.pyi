@@ -123,8 +123,21 @@ class NodeLinkStatus(_message.Message):
     LAG_S_FIELD_NUMBER: _builtins.int
     IS_IDLE_FIELD_NUMBER: _builtins.int
     DISCARDED_TRAINS_COUNT_FIELD_NUMBER: _builtins.int
+    SECRET_NET_HZ_FIELD_NUMBER: _builtins.int
+    TAGS_BITS_TOTAL_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     IS_INSECURE_FIELD_NUMBER: _builtins.int
+    QBER_BASELINE_PROB_FIELD_NUMBER: _builtins.int
+    QBER_NOW_PROB_FIELD_NUMBER: _builtins.int
+    ALIGNMENTS_COUNT_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    CLOCK_SKEW_PPB_FIELD_NUMBER: _builtins.int
+    IS_CLOCK_LOCKED_FIELD_NUMBER: _builtins.int
+    QUANTUM_ROUND_TRIP_PS_FIELD_NUMBER: _builtins.int
+    GATE_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    INTENSITY_TRIM_RATIO_FIELD_NUMBER: _builtins.int
+    MONITORS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     role: _process_pb2.LinkRole.ValueType
     peer_node: _builtins.str
@@ -136,8 +149,8 @@ class NodeLinkStatus(_message.Message):
     qber_prob: _builtins.float
     """Of the last block; the last commissioning before there is one."""
     clicks_hz: _builtins.float
-    """Emulated rates over the last seconds; secret is the sifted rate at the yield of the last block, and gross: tags are
-    not paid for yet.
+    """Emulated rates over the last seconds; secret is the sifted rate at the yield of the last block, and gross: before
+    tags are paid for.
     """
     sifted_hz: _builtins.float
     secret_gross_hz: _builtins.float
@@ -152,10 +165,41 @@ class NodeLinkStatus(_message.Message):
     """How far the quantum channel is behind emulated time."""
     is_idle: _builtins.bool
     discarded_trains_count: _builtins.int
+    secret_net_hz: _builtins.float
+    """secret_gross_hz less the tags of post-processing; below 0 the link costs more key than it makes."""
+    tags_bits_total: _builtins.int
+    """Bits of tags paid for by this end."""
     protocol: _builtins.str
     """As ProtocolParameters name it."""
     is_insecure: _builtins.bool
     """The protocol proves nothing about blocks of finite length: what the link makes is no key, whatever the counts say."""
+    qber_baseline_prob: _builtins.float
+    """Error rate, in X, that an alignment of the polarisation leaves, and lately. The receiver's; the transmitter's is that
+    of its own window.
+    """
+    qber_now_prob: _builtins.float
+    alignments_count: _builtins.int
+    """Alignments of the polarisation, of commissionings too, since the node started."""
+    clock_offset_ps: _builtins.float
+    """What the receiver believes of its clock against the transmitter's: time error, frequency, and whether arrivals bear
+    it out. Round trip by time transfer.
+    """
+    clock_skew_ppb: _builtins.float
+    is_clock_locked: _builtins.bool
+    quantum_round_trip_ps: _builtins.float
+    gate_offset_ps: _builtins.float
+    """Where the receiver's gates were put, by its own clock, and the trim of the transmitter's intensities (0: its end is
+    the other).
+    """
+    intensity_trim_ratio: _builtins.float
+    @_builtins.property
+    def monitors(self) -> _containers.RepeatedCompositeFieldContainer[Global___MonitorStatus]:
+        """What each monitor of this end shows."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommissioningStep]:
+        """The last commissioning, step by step, in order."""
+
     def __init__(
         self,
         *,
@@ -178,16 +222,88 @@ class NodeLinkStatus(_message.Message):
         lag_s: _builtins.float = ...,
         is_idle: _builtins.bool = ...,
         discarded_trains_count: _builtins.int = ...,
+        secret_net_hz: _builtins.float = ...,
+        tags_bits_total: _builtins.int = ...,
         protocol: _builtins.str = ...,
         is_insecure: _builtins.bool = ...,
+        qber_baseline_prob: _builtins.float = ...,
+        qber_now_prob: _builtins.float = ...,
+        alignments_count: _builtins.int = ...,
+        clock_offset_ps: _builtins.float = ...,
+        clock_skew_ppb: _builtins.float = ...,
+        is_clock_locked: _builtins.bool = ...,
+        quantum_round_trip_ps: _builtins.float = ...,
+        gate_offset_ps: _builtins.float = ...,
+        intensity_trim_ratio: _builtins.float = ...,
+        monitors: _abc.Iterable[Global___MonitorStatus] | None = ...,
+        steps: _abc.Iterable[Global___CommissioningStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks_dropped_count", b"blocks_dropped_count", "blocks_made_count", b"blocks_made_count", "clicks_hz", b"clicks_hz", "discarded_trains_count", b"discarded_trains_count", "epsilon_total", b"epsilon_total", "in_state_s", b"in_state_s", "is_idle", b"is_idle", "is_insecure", b"is_insecure", "lag_s", b"lag_s", "link_id", b"link_id", "peer_node", b"peer_node", "protocol", b"protocol", "qber_prob", b"qber_prob", "reason", b"reason", "role", b"role", "round_trip_s", b"round_trip_s", "secret_bits_total", b"secret_bits_total", "secret_gross_hz", b"secret_gross_hz", "sifted_hz", b"sifted_hz", "state", b"state", "time_to_service_s", b"time_to_service_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments_count", b"alignments_count", "blocks_dropped_count", b"blocks_dropped_count", "blocks_made_count", b"blocks_made_count", "clicks_hz", b"clicks_hz", "clock_offset_ps", b"clock_offset_ps", "clock_skew_ppb", b"clock_skew_ppb", "discarded_trains_count", b"discarded_trains_count", "epsilon_total", b"epsilon_total", "gate_offset_ps", b"gate_offset_ps", "in_state_s", b"in_state_s", "intensity_trim_ratio", b"intensity_trim_ratio", "is_clock_locked", b"is_clock_locked", "is_idle", b"is_idle", "is_insecure", b"is_insecure", "lag_s", b"lag_s", "link_id", b"link_id", "monitors", b"monitors", "peer_node", b"peer_node", "protocol", b"protocol", "qber_baseline_prob", b"qber_baseline_prob", "qber_now_prob", b"qber_now_prob", "qber_prob", b"qber_prob", "quantum_round_trip_ps", b"quantum_round_trip_ps", "reason", b"reason", "role", b"role", "round_trip_s", b"round_trip_s", "secret_bits_total", b"secret_bits_total", "secret_gross_hz", b"secret_gross_hz", "secret_net_hz", b"secret_net_hz", "sifted_hz", b"sifted_hz", "state", b"state", "steps", b"steps", "tags_bits_total", b"tags_bits_total", "time_to_service_s", b"time_to_service_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeLinkStatus: _TypeAlias = NodeLinkStatus  # noqa: Y015
+
+@_typing.final
+class MonitorStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    IS_ALARMED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The reason that it gives a link."""
+    value: _builtins.float
+    """What it measures; absent before it has."""
+    low: _builtins.float
+    """Within which it is honest."""
+    high: _builtins.float
+    is_alarmed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float | None = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        is_alarmed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "high", b"high", "is_alarmed", b"is_alarmed", "low", b"low", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___MonitorStatus: _TypeAlias = MonitorStatus  # noqa: Y015
+
+@_typing.final
+class CommissioningStep(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    duration_s: _builtins.float
+    """Emulated seconds."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        duration_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_s", b"duration_s", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommissioningStep: _TypeAlias = CommissioningStep  # noqa: Y015
 
 @_typing.final
 class PoolStatus(_message.Message):

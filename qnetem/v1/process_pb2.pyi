@@ -314,6 +314,7 @@ class NodeConfig(_message.Message):
     SAE_IDS_FIELD_NUMBER: _builtins.int
     SAE_PLACES_FIELD_NUMBER: _builtins.int
     REPRODUCIBLE_SECRET_FIELD_NUMBER: _builtins.int
+    STORAGE_KEY_PATH_FIELD_NUMBER: _builtins.int
     CONTROLLER_FIELD_NUMBER: _builtins.int
     IS_RELAY_FIELD_NUMBER: _builtins.int
     PREFILLS_FIELD_NUMBER: _builtins.int
@@ -323,6 +324,10 @@ class NodeConfig(_message.Message):
     reproducible_secret: _builtins.bytes
     """keys: {reproducible: true}: what this node draws for keys follows `reproducible_secret`, 16 bytes. Empty: the
     operating system's generator.
+    """
+    storage_key_path: _builtins.str
+    """Absolute path of the storage key that keys at rest are sealed under: 64 hexadecimal digits, readable by its owner
+    alone. Empty: one that the node makes beside its store.
     """
     is_relay: _builtins.bool
     """It relays keys of others."""
@@ -368,6 +373,7 @@ class NodeConfig(_message.Message):
         sae_ids: _abc.Iterable[_builtins.str] | None = ...,
         sae_places: _abc.Iterable[Global___SaePlace] | None = ...,
         reproducible_secret: _builtins.bytes = ...,
+        storage_key_path: _builtins.str = ...,
         controller: Global___PartyAddress | None = ...,
         is_relay: _builtins.bool = ...,
         prefills: _abc.Iterable[Global___PrefillConfig] | None = ...,
@@ -377,7 +383,7 @@ class NodeConfig(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "key_delivery", b"key_delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "key_delivery", b"key_delivery", "links", b"links", "policies", b"policies", "prefills", b"prefills", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "key_delivery", b"key_delivery", "links", b"links", "policies", b"policies", "prefills", b"prefills", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count", "storage_key_path", b"storage_key_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -588,12 +594,17 @@ class NodeLinkConfig(_message.Message):
     DEVICE_SECRET_FIELD_NUMBER: _builtins.int
     PLANNED_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_SECRET_FIELD_NUMBER: _builtins.int
     EXTERNAL_KME_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     role: Global___LinkRole.ValueType
     peer_node: _builtins.str
     device_secret: _builtins.bytes
     """Secret of this node's own device on this link, 16 bytes: see choice.proto."""
+    authentication_secret: _builtins.bytes
+    """32 bytes that the two ends alone have, what the session authenticates with follows from them: see AUTHENTICATION in
+    link_session.proto. Empty: by mutual TLS alone.
+    """
     @_builtins.property
     def peer(self) -> Global___PartyAddress:
         """The peer's peer listener, as seen through the classical channel."""
@@ -623,11 +634,12 @@ class NodeLinkConfig(_message.Message):
         device_secret: _builtins.bytes = ...,
         planned: _parameters_pb2.LinkParameters | None = ...,
         protocol: _parameters_pb2.ProtocolParameters | None = ...,
+        authentication_secret: _builtins.bytes = ...,
         external_kme: Global___ExternalKmeConfig | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["external_kme", b"external_kme", "peer", b"peer", "planned", b"planned", "protocol", b"protocol", "quantum_channel", b"quantum_channel"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_secret", b"device_secret", "external_kme", b"external_kme", "link_id", b"link_id", "peer", b"peer", "peer_node", b"peer_node", "planned", b"planned", "protocol", b"protocol", "quantum_channel", b"quantum_channel", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authentication_secret", b"authentication_secret", "device_secret", b"device_secret", "external_kme", b"external_kme", "link_id", b"link_id", "peer", b"peer", "peer_node", b"peer_node", "planned", b"planned", "protocol", b"protocol", "quantum_channel", b"quantum_channel", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
