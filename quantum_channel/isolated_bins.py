@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from quantum_channel.parameters import BadLinkError
 from quantum_channel.ranges import refuse_negative, refuse_not_finite, refuse_not_positive
-from quantum_channel.timing import Landing, landing_table
+from quantum_channel.timing import Landing, landing_table, normal_share
 
 __all__ = ["NOT_KEPT", "BinOutcome", "bin_landing", "bin_outcome", "bin_shares", "binned_bits"]
 
@@ -59,7 +59,7 @@ def bin_shares(sigma_ps: float, separation_ps: float, width_ps: float, offset_ps
     refuse_negative(sigma_ps=sigma_ps)
     refuse_not_finite(offset_ps=offset_ps)
     own, later, earlier = (
-        _inside(centre_ps - offset_ps, width_ps, sigma_ps) for centre_ps in (0.0, separation_ps, -separation_ps)
+        normal_share(centre_ps - offset_ps, width_ps, sigma_ps) for centre_ps in (0.0, separation_ps, -separation_ps)
     )
     return np.array([[own, later], [earlier, own]])
 
@@ -76,7 +76,7 @@ def bin_landing(sigma_ps: float, separation_ps: float, width_ps: float, offset_p
     times_ps = np.arange(-half_ps, half_ps + 1, dtype=np.int64)
     weights = [
         sum(
-            share * _inside(float(time_ps) - offset_ps + apart_ps, 1.0, sigma_ps)
+            share * normal_share(float(time_ps) - offset_ps + apart_ps, 1.0, sigma_ps)
             for share, apart_ps in ((1.0, 0.0), (0.5, separation_ps), (0.5, -separation_ps))
         )
         for time_ps in times_ps.tolist()
@@ -108,15 +108,6 @@ def binned_bits(
     into_other_ps = np.where(bits == 0, separation_ps, -separation_ps)
     read = np.where(np.abs(arrivals_ps - into_other_ps) < width_ps / 2.0, 1 - bits, NOT_KEPT)
     return np.where(np.abs(arrivals_ps) < width_ps / 2.0, bits, read).astype(np.uint8)
-
-
-def _inside(centre_ps: float, width_ps: float, sigma_ps: float) -> float:
-    """Return the probability that Normal(0, sigma) falls into a bin, from its tails: no digits are lost."""
-    near, far = abs(centre_ps) - width_ps / 2.0, abs(centre_ps) + width_ps / 2.0
-    if sigma_ps == 0.0:
-        return 1.0 if near < 0.0 else 0.0
-    root2 = sigma_ps * math.sqrt(2.0)
-    return (math.erfc(near / root2) - math.erfc(far / root2)) / 2.0
 
 
 def _check(separation_ps: float, width_ps: float) -> None:

@@ -8,7 +8,16 @@ from typing import Final
 
 from qnetem.runtime.errors import BadInputError
 
-__all__ = ["RANGES", "SETTABLE", "BadLinkError", "Parameters", "Settings", "checked_settings", "effective"]
+__all__ = [
+    "RANGES",
+    "SETTABLE",
+    "BadLinkError",
+    "Parameters",
+    "Settings",
+    "checked_settings",
+    "effective",
+    "is_continuous",
+]
 
 # name of a field of LinkSettings -> value
 Settings = Mapping[str, float | int | bool]
@@ -94,6 +103,7 @@ _BUILT: Final = frozenset({"clock_hz", "transmitter_p_z", "receiver_p_z", "pair_
 SETTABLE: Final = frozenset({*RANGES, "is_up"} - _BUILT)
 _INTENSITY_LIMIT: Final = 16
 _MEAN_PHOTONS_LIMIT: Final = 100.0
+_EVENTS_AT_ONCE: Final = 1_000.0
 
 
 def _check(name: str, value: float) -> None:
@@ -197,11 +207,32 @@ class Parameters:
             raise BadLinkError("intensities: each must be smaller than the one before it")
         if not all(0.0 <= prob <= 1.0 for prob in probs) or abs(sum(probs) - 1.0) > 1e-9:
             raise BadLinkError(f"intensity_probs: {list(probs)} are not probabilities that add up to 1")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.bin_width_ps > self.bin_separation_ps > 0.0:
+            raise BadLinkError(
+                f"bin_width_ps {self.bin_width_ps:g} is not in 0 .. {self.bin_separation_ps:g}, overlaps"
+            )
+        if self.divergence_rad > 0.0 and not (self.aperture_m > 0.0 and self.length_km > 0.0):
+            name = "length_km" if self.aperture_m > 0.0 else "aperture_m"
+            raise BadLinkError(f"{name} 0 is not above 0, which a beam (divergence_rad) needs")
+        at_once = self.loss_event_hz * self.loss_event_s
+        if at_once > _EVENTS_AT_ONCE:
+            raise BadLinkError(f"loss_event_hz x loss_event_s {at_once:g} is not in 0 .. {_EVENTS_AT_ONCE:g}")
 
     @property
     def period_ps(self) -> float:
         """Time from one slot to the next, picoseconds."""
         return 1e12 / self.clock_hz
+
+
+_KINDS: Final[Mapping[str, type]] = {field.name: field.type for field in fields(Parameters)}  # type: ignore[misc]
+
+
+def is_continuous(name: str) -> bool:
+    """Return whether a parameter is a number that can lie between any two of its values."""
+    return _KINDS[name] is float
 
 
 def checked_settings(settings: Settings) -> dict[str, float | int | bool]:
@@ -222,10 +253,11 @@ def effective(planned: Parameters, layers: Iterable[Settings]) -> Parameters:
     """Return `planned` under `layers`, the later over the earlier: operator settings first, active faults above them.
 
     Raises:
-        BadLinkError: A field cannot be set or its value is out of its range.
+        BadLinkError: A field cannot be set, its value is out of its range, or values cannot hold together.
     """
     changes: dict[str, float | int | bool] = {}
     for layer in layers:
         changes |= checked_settings(layer)
-    kinds = {field.name: field.type for field in fields(planned)}
-    return replace(planned, **{name: int(v) if kinds[name] is int else v for name, v in changes.items()})  # type: ignore[arg-type]
+    if not changes:
+        return planned
+    return replace(planned, **{name: _KINDS[name](value) for name, value in changes.items()})

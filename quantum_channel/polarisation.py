@@ -13,7 +13,7 @@ import numpy.typing as npt
 from quantum_channel.parameters import BadLinkError
 from quantum_channel.ranges import refuse_negative, refuse_not_positive
 
-__all__ = ["ALIGNED", "basis_errors", "error_prob_mean", "turned", "walked"]
+__all__ = ["ALIGNED", "basis_errors", "error_prob_mean", "step_sigma_rad", "turned", "walked"]
 
 F64 = npt.NDArray[np.float64]
 
@@ -35,7 +35,7 @@ def error_prob_mean(elapsed_s: float, tau_s: float) -> float:
     return -math.expm1(-elapsed_s / tau_s) / 2.0
 
 
-def _step_sigma_rad(step_taus: float) -> float:
+def step_sigma_rad(step_taus: float) -> float:
     """Return the sigma of each component of a normal rotation vector whose rotation is e^(-step) in the mean.
 
     The mean of a rotation by w ~ Normal(0, s^2 I) is (1 + 2 E cos|w|)/3 times unity, and E cos|w| = (1-s^2) e^(-s^2/2).
@@ -85,7 +85,7 @@ def walked(rotation: F64, elapsed_s: float, tau_s: float, normals: F64) -> F64:
     step_count = len(normals)
     if step_count < max(1.0, elapsed_s / tau_s / _LONGEST_STEP_TAUS):
         raise BadLinkError(f"{step_count} steps are too few for a drift of {elapsed_s / tau_s:g} time constants")
-    sigma_rad = _step_sigma_rad(elapsed_s / tau_s / step_count)
+    sigma_rad = step_sigma_rad(elapsed_s / tau_s / step_count)
     for step in normals:
         rotation = turned(sigma_rad * step) @ rotation
     # one Newton step towards the nearest orthogonal matrix: rounding does not build up over a day

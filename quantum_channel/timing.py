@@ -7,6 +7,7 @@ that one, with that one's bases, intensity and bit.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from quantum_channel.parameters import BadLinkError
 
-__all__ = ["FWHM_PER_SIGMA", "Landing", "landing", "landing_table", "sigma_ps"]
+__all__ = ["FWHM_PER_SIGMA", "Landing", "landing", "landing_table", "normal_share", "sigma_ps"]
 
 FWHM_PER_SIGMA: Final = 2.0 * math.sqrt(2.0 * math.log(2.0))  # 2.3548 of a Gaussian
 _GUIDE_BITS: Final = 10
@@ -33,6 +34,15 @@ def sigma_ps(fwhms_ps: Iterable[float], sigmas_ps: Iterable[float] = ()) -> floa
     if not all(square >= 0.0 for square in squares):
         raise BadLinkError("jitter: a contribution is not a number")
     return math.sqrt(sum(squares))
+
+
+def normal_share(centre_ps: float, width_ps: float, sigma_ps: float) -> float:
+    """Return the probability that Normal(0, sigma) falls into a window, from its tails: no digits are lost."""
+    near, far = abs(centre_ps) - width_ps / 2.0, abs(centre_ps) + width_ps / 2.0
+    if sigma_ps == 0.0:
+        return 1.0 if near < 0.0 else 0.0
+    root2 = sigma_ps * math.sqrt(2.0)
+    return (math.erfc(near / root2) - math.erfc(far / root2)) / 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,8 @@ class Landing:
     reach_slots: int
 
 
+# what drifts seldom changes when clicks come
+@lru_cache(maxsize=256)
 def landing(sigma_ps: float, period_ps: float, offset_ps: float = 0.0) -> Landing:
     """Return the landing table of a Gaussian arrival, rounded to picoseconds.
 

@@ -111,7 +111,7 @@ async def test_settings_of_the_configuration_hold_from_the_start_and_merge(
         assert state.effective.efficiency == 0.2
         state = await operator.reset_link(LINK)
         assert state.settings == parameters_pb2.LinkSettings()
-        assert state.effective == link.planned
+        assert wire.parameters_from_message(state.effective) == wire.parameters_from_message(link.planned)
 
     lines = [json.loads(line) for line in (tmp_path / "qc.journal").read_text().splitlines()]
     changes = [line for line in lines if line["event"] == "quantum_channel.link.changed"]

@@ -36,6 +36,7 @@ GIVEN: Final[dict[str, Any]] = {
     "source_jitter_fwhm_ps": 30.0,
     "detector_jitter_fwhm_ps": 50.0,
     "link_jitter_fwhm_ps": 0.0,
+    "aperture_m": 0.1,
 }
 PLANNED: Final = Parameters(**GIVEN)
 

@@ -67,7 +67,11 @@ def test_stretches_are_bound_by_time_and_by_size() -> None:
 def test_parameters_and_settings_survive_the_wire() -> None:
     parameters = wire.parameters_from_message(MESSAGE)
     assert isinstance(parameters, Parameters)
-    assert wire.parameters_message(parameters) == MESSAGE
+    assert wire.parameters_from_message(wire.parameters_message(parameters)) == parameters
+    sent = wire.parameters_message(parameters)
+    assert {field.name: value for field, value in MESSAGE.ListFields()}.items() <= {
+        field.name: value for field, value in sent.ListFields()
+    }.items()
     settings = {"is_up": False, "length_km": 0.0, "dead_time_ps": 7}
     assert wire.settings_from_message(wire.settings_message(settings)) == settings
     assert wire.settings_from_message(parameters_pb2.LinkSettings()) == {}
@@ -103,7 +107,7 @@ def test_clicks_survive_the_wire() -> None:
         {"offsets": b"\0" * 8},
         {"detectors": b"\1\2"},
         {"detectors": b"\1\2\0"},
-        {"detectors": b"\1\2\4"},
+        {"detectors": b"\1\2\20"},
         {"arrivals_ps": b""},
         {"block_counts": b"\0" * 12},
         {"block_counts": b"\xff" * 12},
