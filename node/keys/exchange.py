@@ -1,5 +1,8 @@
 """node.keys.exchange: giving keys, as the master's KME: reserve here, assign at the slave's KME, hand out. Edge: gRPC.
 
+Keys for SAEs of one other KME are named bits of the pool that is shared with it: a link's, or one that relayed blocks
+fill. Where that has not enough, and for SAEs of several KMEs, fresh keys are relayed (node.keys.relay).
+
 A key is handed to its master only after every slave's KME holds it durably. When an assignment fails, its keys are
 voided and their bits burned; the void is durable before anyone is told, and is sent to the peer until it is confirmed.
 While one is unconfirmed, nothing new is reserved with that peer: an outage burns what was under way, and nothing more.
@@ -8,23 +11,21 @@ While one is unconfirmed, nothing new is reserved with that peer: an outage burn
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-
-import grpc
-import grpc.aio
 
 from node.keys.directory import Directory
 from node.keys.exchange_servicer import key_assignments
 from node.keys.policy import DEFAULT_TERMS, Terms
-from node.keys.records import Assignment, BlockPendingError, IssuedKey
+from node.keys.records import Assignment, IssuedKey
+from node.keys.relay import Relay, RelayWish
+from node.keys.relay_courier import Courier, NoRouteError
+from node.keys.relay_frame import TAG_BITS
 from node.keys.store import KeyStore
-from qnetem.runtime import rpc
 from qnetem.runtime.errors import ConflictError, DeadlineError, QnetemError, StorageError, UnavailableError
 from qnetem.runtime.log import get_logger
 from qnetem.v1 import key_exchange_pb2 as pb
-from qnetem.v1 import key_exchange_pb2_grpc as pb_grpc
 
 __all__ = ["ExchangeTimes", "KeyExchange", "NoRouteError"]
 
@@ -33,20 +34,12 @@ _CONFLICT_ROUNDS: Final = 3
 _log = get_logger("node.keys")
 
 
-class NoRouteError(UnavailableError):
-    """No way to the KMEs of the slaves now; nothing was taken."""
-
-    reason = "NO_ROUTE"
-    is_definite = True
-
-
 @dataclass(frozen=True, slots=True)
 class ExchangeTimes:
-    """Wall seconds. total_s: to have a request assigned. call_s: one call. connect_s: to wait for a lost connection."""
+    """Wall seconds. total_s: to have a request assigned. call_s: one call."""
 
     total_s: float = 3.0
     call_s: float = 1.0
-    connect_s: float = 0.5
     retry_s: float = 0.05
     sweep_s: float = 5.0
 
@@ -58,21 +51,27 @@ class KeyExchange:
         self,
         store: KeyStore,
         directory: Directory,
-        channel: Callable[[str], grpc.aio.Channel | None],
+        courier: Courier,
+        relay: Relay,
         times: ExchangeTimes = ExchangeTimes(),
+        share_count: int = 1,
     ) -> None:
         """Give from `store`.
 
         Args:
             store: Where the blocks are.
             directory: Who is where.
-            channel: The channel to a neighbour's peer listener; None while there is none.
+            courier: Asks other KMEs.
+            relay: Relays to them.
             times: Deadlines and pauses.
+            share_count: Keys that leave for other KMEs go in so many shares over paths without a relay in common.
         """
         self._store = store
         self._directory = directory
-        self._channel = channel
+        self._courier = courier
+        self._relay = relay
         self._times = times
+        self._share_count = share_count
         # peers with unconfirmed voids, None before the store was asked; and how often there was a new one
         self._unconfirmed: set[str] | None = None
         self._voids_count = 0
@@ -92,8 +91,8 @@ class KeyExchange:
 
         Raises:
             PoolExhaustedError: Less is there than asked for.
-            NoRouteError: A slave's KME is no neighbour or cannot be reached, or there are several.
-            UnavailableError: The slave's KME did not take the keys; they are voided.
+            NoRouteError: A slave's KME cannot be reached, over any path.
+            UnavailableError: The slaves' KMEs did not take the keys; they are voided.
             StorageError: The store cannot be written.
         """
         local = [sae for sae in slave_saes if self._directory.is_attached(sae)]
@@ -104,15 +103,58 @@ class KeyExchange:
                 master_sae_id, local, "", number, size_bits, lifetime_s=terms.key_lifetime_s
             )
             return await self._store.deliver([key.key_id for key in reserved])
-        if len(peers) > 1 or peers[0] not in self._directory.neighbours:
-            raise NoRouteError(f"no route to KME {', '.join(peers)}: stored 0 keys, asked {number}")
+        wish = self._wish(terms)
+        if await self._is_pooled(peers, number * size_bits, wish):
+            try:
+                return await self._given(peers[0], master_sae_id, local, remote, number, size_bits, terms)
+            except UnavailableError as error:
+                # the keys that were taken are void: fresh ones may go another way
+                if not self._relay.has_detour(peers[0], wish):
+                    raise
+                _log.info("keys.detour", peer_node=peers[0], reason=error.reason)
+        by_node = {node: [sae for sae in remote if self._directory.places[sae] == node] for node in peers}
+        return await self._relay.issue(master_sae_id, local, by_node, number, size_bits, wish)
+
+    async def stored_bits(self, node: str, terms: Terms = DEFAULT_TERMS) -> int:
+        """Return how many bits a master here could get now for slaves at a node; relayed ones as far as is known."""
+        wish = self._wish(terms)
+        pooled = (await self._store.pool(node)).available_bits if await self._is_pooled([node], 0, wish) else 0
+        relayable = 0
+        for path in self._relay.paths(node, wish):
+            first_hop = (await self._store.pool(path.nodes[1])).available_bits
+            relayable = max(relayable, min(first_hop, path.available_bits) - TAG_BITS)
+        return pooled + relayable
+
+    def _wish(self, terms: Terms) -> RelayWish:
+        return RelayWish(self._share_count, terms.allowed_relays, terms.key_lifetime_s)
+
+    async def _is_pooled(self, peers: Sequence[str], bits: int, wish: RelayWish) -> bool:
+        """Return whether the pool shared with the peer is where to take keys from."""
+        if len(peers) > 1 or wish.share_count > 1:
+            return False
+        if peers[0] in self._directory.neighbours:
+            return True
+        # relayed blocks may have gone over any relay
+        return wish.allowed_relays is None and (await self._store.pool(peers[0])).available_bits >= bits
+
+    async def _given(
+        self,
+        peer_node: str,
+        master_sae_id: str,
+        local: Sequence[str],
+        remote: Sequence[str],
+        number: int,
+        size_bits: int,
+        terms: Terms,
+    ) -> list[IssuedKey]:
+        """Give bits of the pool shared with a peer."""
         deadline_s = time.monotonic() + self._times.total_s
         conflicts_count = 0
         while True:
-            stub = await self._ready_stub(peers[0])
-            await self._flush_if_unconfirmed(peers[0], stub)
+            await self._courier.reach(peer_node)
+            await self._flush_if_unconfirmed(peer_node)
             reserved = await self._store.reserve(
-                master_sae_id, local, peers[0], number, size_bits, lifetime_s=terms.key_lifetime_s
+                master_sae_id, local, peer_node, number, size_bits, lifetime_s=terms.key_lifetime_s
             )
             key_ids = [key.key_id for key in reserved]
             request = pb.AssignKeysRequest(
@@ -122,25 +164,25 @@ class KeyExchange:
                 lifetime_s=terms.key_lifetime_s or 0.0,
             )
             try:
-                response = await self._assign(stub, request, deadline_s)
+                response = await self._assign(peer_node, request, deadline_s)
             except ConflictError as error:
-                await self._void(peers[0], key_ids, error)
+                await self._void(peer_node, key_ids, error)
                 conflicts_count += 1
                 if conflicts_count == _CONFLICT_ROUNDS:
-                    raise UnavailableError(f"KME {peers[0]} refuses the assignment: {error}") from error
+                    raise UnavailableError(f"KME {peer_node} refuses the assignment: {error}") from error
                 continue
             except QnetemError as error:
-                await self._void(peers[0], key_ids, error)
-                raise UnavailableError(f"KME {peers[0]} did not take the keys ({error.reason})") from error
+                await self._void(peer_node, key_ids, error)
+                raise UnavailableError(f"KME {peer_node} did not take the keys ({error.reason})") from error
             if not response.unusable_block_ids:
                 return await self._store.deliver(key_ids)
             named = {piece.block_id for key in reserved for piece in key.pieces}
             for block_id in named.intersection(response.unusable_block_ids):
-                _log.error("keys.block.quarantined", peer_node=peers[0], block_id=block_id)
+                _log.error("keys.block.quarantined", peer_node=peer_node, block_id=block_id)
                 await self._store.quarantine(block_id)
-            await self._void(peers[0], key_ids, None)
+            await self._void(peer_node, key_ids, None)
             if time.monotonic() > deadline_s:
-                raise UnavailableError(f"KME {peers[0]} does not hold the blocks that it should")
+                raise UnavailableError(f"KME {peer_node} does not hold the blocks that it should")
 
     async def run(self) -> None:
         """Sweep the store and bring voids to their peers, until cancelled. One such task per KME."""
@@ -167,30 +209,17 @@ class KeyExchange:
         except TimeoutError:
             return
 
-    async def _ready_stub(self, peer_node: str) -> "pb_grpc.KeyExchangeServiceAsyncStub":
-        """Return a stub on a channel that is connected now: with none, no bit need be risked."""
-        channel = self._channel(peer_node)
-        if channel is None:
-            raise NoRouteError(f"no route to KME {peer_node}: no connection")
-        try:
-            async with asyncio.timeout(self._times.connect_s):
-                while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
-                    await channel.wait_for_state_change(state)
-        except TimeoutError:
-            raise NoRouteError(f"no route to KME {peer_node}: it cannot be reached") from None
-        return pb_grpc.KeyExchangeServiceStub(channel)
-
-    async def _assign(
-        self, stub: "pb_grpc.KeyExchangeServiceAsyncStub", request: pb.AssignKeysRequest, deadline_s: float
-    ) -> pb.AssignKeysResponse:
+    async def _assign(self, peer_node: str, request: pb.AssignKeysRequest, deadline_s: float) -> pb.AssignKeysResponse:
         """Send the same assignment until it is answered or the deadline is near. A refusal after doubt is doubt."""
         doubt: QnetemError | None = None
         while True:
             left_s = deadline_s - time.monotonic()
             try:
-                return await rpc.call(stub.AssignKeys, request, timeout_s=max(0.05, min(self._times.call_s, left_s)))
+                timeout_s = max(0.05, min(self._times.call_s, left_s))
+                answer: pb.AssignKeysResponse = await self._courier.ask(peer_node, request, timeout_s)
+                return answer
             except (UnavailableError, DeadlineError) as error:
-                if not isinstance(error, BlockPendingError):
+                if not error.is_definite:
                     doubt = error
                 if time.monotonic() + self._times.retry_s > deadline_s:
                     raise doubt or error from None
@@ -212,16 +241,16 @@ class KeyExchange:
             self._unconfirmed = set(found) | (self._unconfirmed or set())  # another may have asked meanwhile
         return self._unconfirmed
 
-    async def _flush_if_unconfirmed(self, peer_node: str, stub: "pb_grpc.KeyExchangeServiceAsyncStub") -> None:
+    async def _flush_if_unconfirmed(self, peer_node: str) -> None:
         if peer_node in await self._with_unconfirmed():
             try:
-                await self._flush(peer_node, stub)
+                await self._flush(peer_node)
             except QnetemError as error:
                 raise NoRouteError(f"no route to KME {peer_node}: it does not answer ({error.reason})") from error
 
     async def _try_flush(self, peer_node: str) -> bool:
         try:
-            await self._flush(peer_node, await self._ready_stub(peer_node))
+            await self._flush(peer_node)
         except StorageError:
             raise
         except QnetemError as error:
@@ -229,7 +258,7 @@ class KeyExchange:
             return False
         return True
 
-    async def _flush(self, peer_node: str, stub: "pb_grpc.KeyExchangeServiceAsyncStub") -> None:
+    async def _flush(self, peer_node: str) -> None:
         """Bring every void to the peer and note its confirmation."""
         while True:
             seen_count = self._voids_count
@@ -239,5 +268,5 @@ class KeyExchange:
                     (await self._with_unconfirmed()).discard(peer_node)
                 return
             request = pb.VoidKeysRequest(keys=key_assignments(voids))
-            await rpc.call(stub.VoidKeys, request, timeout_s=self._times.call_s)
+            await self._courier.ask(peer_node, request, self._times.call_s)
             await self._store.confirm_voids([void.key_id for void in voids])

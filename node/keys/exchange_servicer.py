@@ -29,7 +29,10 @@ class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
 
     async def AssignKeys(self, request: pb.AssignKeysRequest, context: Any) -> pb.AssignKeysResponse:
         """Hold the keys of the request durably, all or none; see the .proto."""
-        peer_node = self._peer(context)
+        return await self.assign(self._peer(context), request)
+
+    async def assign(self, peer_node: str, request: pb.AssignKeysRequest) -> pb.AssignKeysResponse:
+        """Hold keys of a master at `peer_node`, which the message came from, itself or over relays."""
         master, slaves = request.master_sae_id, list(request.slave_sae_ids)
         if self._directory.places.get(master) != peer_node:
             raise DeniedError(f"SAE {master!r} is not attached to {peer_node}")
@@ -48,7 +51,10 @@ class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
 
     async def VoidKeys(self, request: pb.VoidKeysRequest, context: Any) -> pb.VoidKeysResponse:
         """Void the keys of the request durably, known or not; see the .proto."""
-        peer_node = self._peer(context)
+        return await self.void(self._peer(context), request)
+
+    async def void(self, peer_node: str, request: pb.VoidKeysRequest) -> pb.VoidKeysResponse:
+        """Void keys that a master at `peer_node` gave up, which the message came from, itself or over relays."""
         await self._store.void_assigned(peer_node, assignments_of(request.keys))
         _log.info("keys.assignment.voided", peer_node=peer_node, keys_count=len(request.keys))
         return pb.VoidKeysResponse()

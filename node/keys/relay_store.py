@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
-from node.keys import relay_arrival, relay_source, relay_voids
+from node.keys import relay_arrival, relay_rows, relay_source, relay_voids
 from node.keys.group_commit import declare_step
 from node.keys.records import IssuedKey
 from node.keys.relay_arrival import Arrival
@@ -158,6 +158,10 @@ class RelayStore:
                 db, self._own_node, request, limits.capacity_bits, self._now_s(), expires_s
             ),
         )
+
+    async def is_known(self, transfer_id: str) -> bool:
+        """Return whether a transfer has come here, or was announced to be void or burned."""
+        return await self._store.run(None, lambda db: relay_rows.find(db, transfer_id) is not None)
 
     async def settle(self, transfer_ids: Iterable[str]) -> None:
         """Note that transfers that passed through here reached their targets."""

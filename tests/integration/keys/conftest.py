@@ -3,7 +3,7 @@
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,17 @@ from node.keys.directory import Directory
 from node.keys.etsi014 import serve_etsi014
 from node.keys.etsi014_request import DeliveryLimits
 from node.keys.exchange import ExchangeTimes, KeyExchange
-from node.keys.exchange_servicer import KeyExchangeServicer
 from node.keys.key_delivery import KeyDelivery
 from node.keys.records import BlockRole, StoreLimits
+from node.keys.relay_paths import PathTable, RelayPath
+from node.keys.relay_times import RelayTimes
+from node.keys.relaying import Relaying
 from node.keys.store import KeyStore, open_store
 from qnetem.runtime import identity, pki, rpc
-from qnetem.v1 import key_exchange_pb2_grpc
+from qnetem.v1 import key_exchange_pb2_grpc, key_relay_pb2_grpc
 
 TESTBED = "metro"
-LIMITS, DELIVERY_LIMITS, TIMES = StoreLimits(), DeliveryLimits(), ExchangeTimes()
+LIMITS, DELIVERY_LIMITS, TIMES, RELAY_TIMES = StoreLimits(), DeliveryLimits(), ExchangeTimes(), RelayTimes()
 # alice - bob - carol in a line: no link between alice and carol
 NEIGHBOURS = {"alice": {"bob"}, "bob": {"alice", "carol"}, "carol": {"bob"}}
 PLACES = {
@@ -46,11 +48,16 @@ class Kme:
     name: str
     directory: Directory
     store: KeyStore
-    exchange: KeyExchange
+    relaying: Relaying
     credentials: rpc.Credentials
     peer_port: int
     channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     https_port: int = 0
+
+    @property
+    def exchange(self) -> KeyExchange:
+        """Issues its keys."""
+        return self.relaying.exchange
 
 
 class Kmes:
@@ -131,6 +138,16 @@ class Kmes:
         await sender.confirm(block_id)
         return block_id
 
+    def install(self, *paths: str) -> None:
+        """Give nodes their paths, each as "alice bob carol", in the order of rank; the way back is given too."""
+        ways = [tuple(path.split()) for path in paths]
+        for name, kme in self.kmes.items():
+            targets: dict[str, tuple[RelayPath, ...]] = {}
+            for way in (*ways, *(way[::-1] for way in ways)):
+                if way[0] == name:
+                    targets[way[-1]] = (*targets.get(way[-1], ()), RelayPath(way, 1 << 20))
+            kme.relaying.book.install(PathTable("test", kme.relaying.book.table.version + 1, targets))
+
 
 Wrap = Callable[[str, object], object]
 OpenKmes = Callable[..., AbstractAsyncContextManager[Kmes]]
@@ -138,7 +155,7 @@ OpenKmes = Callable[..., AbstractAsyncContextManager[Kmes]]
 
 @pytest.fixture
 def open_kmes(tmp_path: Path) -> OpenKmes:
-    """Return a context manager that runs the key managers of alice, bob and carol."""
+    """Return a context manager that runs the key managers of alice, bob and carol, or of other neighbourhoods."""
 
     @asynccontextmanager
     async def run(
@@ -149,24 +166,48 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
         wrap: Wrap = lambda node, servicer: servicer,
         now_s: Callable[[], float] | None = None,
         with_runs: bool = True,
+        wrap_relay: Wrap = lambda node, servicer: servicer,
+        neighbourhoods: Mapping[str, set[str]] = NEIGHBOURS,
+        places: Mapping[str, str] = PLACES,
+        relay_times: RelayTimes = RELAY_TIMES,
+        share_count: int = 1,
     ) -> AsyncIterator[Kmes]:
         async with AsyncExitStack() as stack:
             kmes = Kmes(tmp_path, stack)
             clock = {} if now_s is None else {"now_s": now_s}
-            for name, neighbours in NEIGHBOURS.items():
-                directory = Directory(TESTBED, name, PLACES, frozenset(neighbours))
+            for name, neighbours in neighbourhoods.items():
+                directory = Directory(TESTBED, name, places, frozenset(neighbours))
                 store = await stack.enter_async_context(open_store(tmp_path / name / "keys.db", limits, **clock))
                 channels: dict[str, grpc.aio.Channel] = {}
                 credentials = kmes.peer_credentials(name)
-                registration = rpc.Registration(
-                    key_exchange_pb2_grpc.add_KeyExchangeServiceServicer_to_server,
-                    wrap(name, KeyExchangeServicer(store, directory)),
-                    "qnetem.v1.KeyExchangeService",
-                    {"*": [identity.uri(TESTBED, "node", "*")]},
+                relaying = Relaying.of(
+                    store,
+                    directory,
+                    channels.get,
+                    is_relay=True,
+                    share_count=share_count,
+                    times=relay_times,
+                    exchange_times=times,
+                    **clock,
                 )
-                server = await stack.enter_async_context(rpc.serve("localhost:0", credentials, [registration]))
-                exchange = KeyExchange(store, directory, channels.get, times)
-                kmes.kmes[name] = Kme(name, directory, store, exchange, credentials, server.port, channels)
+                await relaying.relays.start()
+                registrations = [
+                    rpc.Registration(add, servicer, f"qnetem.v1.{service}", {"*": [identity.uri(TESTBED, "node", "*")]})
+                    for add, servicer, service in (
+                        (
+                            key_exchange_pb2_grpc.add_KeyExchangeServiceServicer_to_server,
+                            wrap(name, relaying.exchange_servicer),
+                            "KeyExchangeService",
+                        ),
+                        (
+                            key_relay_pb2_grpc.add_KeyRelayServiceServicer_to_server,
+                            wrap_relay(name, relaying.relay_servicer),
+                            "KeyRelayService",
+                        ),
+                    )
+                ]
+                server = await stack.enter_async_context(rpc.serve("localhost:0", credentials, registrations))
+                kmes.kmes[name] = Kme(name, directory, store, relaying, credentials, server.port, channels)
             for kme in kmes.kmes.values():
                 for peer in kme.directory.neighbours:
                     target = identity.dns_name(TESTBED, "node", peer)
@@ -178,7 +219,8 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                 https = kmes.write(f"https-{kme.name}", kmes.authority.issue(uri, ["localhost"], ["127.0.0.1"]))
                 delivery = KeyDelivery(kme.store, kme.exchange, kme.directory, delivery_limits)
                 kme.https_port = await stack.enter_async_context(serve_etsi014("localhost:0", https, delivery))
-            tasks = [asyncio.create_task(kme.exchange.run()) for kme in kmes.kmes.values() if with_runs]
+            running = [kme.relaying for kme in kmes.kmes.values() if with_runs]
+            tasks = [asyncio.create_task(run) for one in running for run in (one.exchange.run(), one.upkeep.run())]
             try:
                 yield kmes
             finally:

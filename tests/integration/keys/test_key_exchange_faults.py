@@ -15,7 +15,7 @@ from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError, Sto
 from qnetem.v1 import key_exchange_pb2 as pb
 from qnetem.v1 import key_exchange_pb2_grpc as pb_grpc
 
-FAST = ExchangeTimes(total_s=0.4, call_s=0.15, connect_s=0.3, retry_s=0.01, sweep_s=0.05)
+FAST = ExchangeTimes(total_s=0.4, call_s=0.15, retry_s=0.01, sweep_s=0.05)
 
 
 class Unreliable(pb_grpc.KeyExchangeServiceServicer):

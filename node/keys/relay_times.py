@@ -1,0 +1,30 @@
+"""node.keys.relay_times: how long relaying waits for what. Pure."""
+
+from dataclasses import dataclass
+
+__all__ = ["RelayTimes"]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayTimes:
+    """Wall seconds.
+
+    Attributes:
+        total_s: To have a request's keys at every target, all attempts together.
+        attempt_s: One attempt over one path, beside three of its round trips. A freeze of a relay costs one.
+        hop_s: Of an attempt, what each hop leaves to the one before it to answer in.
+        connect_s: To wait for a neighbour that is not connected: with none, no bit is risked.
+        call_s: To be told a burn, a void, an assignment.
+        retry_s: The first pause before the same is tried again; doubled each time.
+        idle_s: The longest pause; also how often the store is swept.
+        settle_s: How long a middle node gathers what went through before it is noted on the disk.
+    """
+
+    total_s: float = 3.0
+    attempt_s: float = 0.4
+    hop_s: float = 0.05
+    connect_s: float = 0.25
+    call_s: float = 1.0
+    retry_s: float = 0.05
+    idle_s: float = 5.0
+    settle_s: float = 0.5
