@@ -20,28 +20,13 @@ __all__ = [
     "forced_sets",
     "honest_match_prob",
     "intercept_resend_chsh",
-    "intercept_resend_correlation",
     "intercept_resend_error_prob",
     "intercepted_sets",
     "photon_number_splitting_gain_prob",
-    "resent",
     "shifted_probs",
 ]
 
 F64 = npt.NDArray[np.float64]
-
-U8 = npt.NDArray[np.uint8]
-
-
-def resent(bases: U8, bits: U8, eve_bases: U8, random_bits: U8) -> U8:
-    """Return the bits that Eve finds, and sends on in her basis. Shapes (pulses,), uint8.
-
-    Args:
-        bases, bits: What was sent.
-        eve_bases: What she measures in.
-        random_bits: What she finds where the bases differ.
-    """
-    return np.where(bases == eve_bases, bits, random_bits)
 
 
 def intercept_resend_error_prob(fraction: float, honest_error_prob: float = 0.0) -> float:
@@ -54,21 +39,6 @@ def intercept_resend_error_prob(fraction: float, honest_error_prob: float = 0.0)
     """
     refuse_unless_prob(fraction=fraction, honest_error_prob=honest_error_prob)
     return (1.0 - fraction) * honest_error_prob + fraction * (honest_error_prob / 2.0 + 0.25)
-
-
-def intercept_resend_correlation(angle_a_rad: float, angle_b_rad: float, fraction: float, werner: float = 1.0) -> float:
-    """Return the correlation of two ends of a Phi+ pair when a fraction of one end's photons is intercepted.
-
-    Args:
-        angle_a_rad, angle_b_rad: Measured directions in the plane of Z (at 0) and X (at pi/2) of the Bloch sphere.
-        fraction: Intercepted, in Z or X, uniformly: each leaves the correlation along itself and kills the other.
-        werner: Weight W of the pair in white noise.
-
-    Raises:
-        BadLinkError: The fraction or the weight is not in 0 .. 1.
-    """
-    refuse_unless_prob(fraction=fraction, werner=werner)
-    return werner * (1.0 - fraction / 2.0) * math.cos(angle_a_rad - angle_b_rad)
 
 
 def intercept_resend_chsh(fraction: float, werner: float = 1.0) -> float:

@@ -14,11 +14,9 @@ from quantum_channel.parameters import BadLinkError
 from quantum_channel.ranges import refuse_negative, refuse_not_finite, refuse_not_positive
 from quantum_channel.timing import Landing, landing_table, normal_share
 
-__all__ = ["NOT_KEPT", "BinOutcome", "bin_landing", "bin_outcome", "bin_shares", "binned_bits"]
+__all__ = ["BinOutcome", "bin_landing", "bin_outcome", "bin_shares"]
 
 F64 = npt.NDArray[np.float64]
-
-NOT_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +83,6 @@ def bin_landing(sigma_ps: float, separation_ps: float, width_ps: float, offset_p
     if not below[-1] > 0.0:
         raise BadLinkError(f"at an offset of {offset_ps:g} ps no click falls into a bin")
     return landing_table(times_ps, below[:-1] / below[-1], math.inf)
-
-
-def binned_bits(
-    bits: npt.NDArray[np.uint8], arrivals_ps: npt.NDArray[np.float64], separation_ps: float, width_ps: float
-) -> npt.NDArray[np.uint8]:
-    """Return the bits that a receiver reads.
-
-    Args:
-        bits: Sent. Shape (clicks,), uint8.
-        arrivals_ps: Relative to the centre of the bin that was sent. Shape (clicks,), float64.
-        separation_ps, width_ps: As of `bin_outcome`.
-
-    Returns:
-        0, 1, or NOT_KEPT. Shape (clicks,), uint8.
-
-    Raises:
-        BadLinkError: A width is not above 0, or the bins overlap.
-    """
-    _check(separation_ps, width_ps)
-    # in its own bin, or one bin further: later for bit 0, earlier for bit 1
-    into_other_ps = np.where(bits == 0, separation_ps, -separation_ps)
-    read = np.where(np.abs(arrivals_ps - into_other_ps) < width_ps / 2.0, 1 - bits, NOT_KEPT)
-    return np.where(np.abs(arrivals_ps) < width_ps / 2.0, bits, read).astype(np.uint8)
 
 
 def _check(separation_ps: float, width_ps: float) -> None:

@@ -7,13 +7,10 @@ detectors, double clicks given a random bit. `brightness` is its lambda: a pulse
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from quantum_channel.parameters import BadLinkError
 from quantum_channel.ranges import refuse_negative, refuse_unless_prob
 
-__all__ = ["Coincidences", "PairGain", "coincidences", "pair_counts", "pair_gain", "pair_number_prob"]
+__all__ = ["Coincidences", "PairGain", "coincidences", "pair_gain", "pair_number_prob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +44,6 @@ def pair_number_prob(brightness: float, pair_count: int) -> float:
     return math.exp(
         math.log(pair_count + 1) + pair_count * math.log(brightness) - (pair_count + 2) * math.log1p(brightness)
     )
-
-
-def pair_counts(brightness: float, uniforms: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Return the pairs in each pulse of a basis, by polarisation: those that give the ends one bit, and the other.
-
-    Two thermal modes, drawn by inversion: of n pairs, m are in one polarisation, m being uniform on 0 .. n.
-
-    Args:
-        brightness: lambda.
-        uniforms: In (0, 1]. Shape (2, pulses), float64.
-
-    Returns:
-        Shape (2, pulses), int64.
-
-    Raises:
-        BadLinkError: The brightness is negative, or a uniform number out of its range.
-    """
-    refuse_negative(brightness=brightness)
-    if not np.all((uniforms > 0.0) & (uniforms <= 1.0)):
-        raise BadLinkError("a uniform number is not in (0, 1]")
-    if brightness == 0.0:
-        return np.zeros(uniforms.shape, dtype=np.int64)
-    return np.floor(np.log(uniforms) / math.log(brightness / (1.0 + brightness))).astype(np.int64)
 
 
 def pair_gain(

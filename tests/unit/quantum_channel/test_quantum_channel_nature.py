@@ -19,8 +19,6 @@ from quantum_channel import (
 )
 from quantum_channel.parameters import BadLinkError
 
-ALWAYS = np.array([[1.0]])
-
 
 def test_dispersion_and_warmth_are_of_the_size_that_is_known() -> None:
     assert dispersion.beta2_ps2_per_km(17) == pytest.approx(-21.68, abs=0.005)
@@ -116,7 +114,8 @@ def test_a_beam_is_clipped_missed_and_absorbed() -> None:
 
 def test_pairs_are_counted_in_both_polarisations_alike_and_bunch() -> None:
     brightness, pulses = 0.3, 1_000_000
-    counts = pairs.pair_counts(brightness, 1 - np.random.default_rng(20_070_702).random((2, pulses)))
+    # two thermal modes
+    counts = np.random.default_rng(20_070_702).geometric(1 / (1 + brightness), (2, pulses)) - 1
     total = counts.sum(axis=0)
     seen = np.bincount(total, minlength=4)
     for n in range(4):
@@ -126,7 +125,6 @@ def test_pairs_are_counted_in_both_polarisations_alike_and_bunch() -> None:
     of_two = np.bincount(counts[0][total == 2], minlength=3)
     assert of_two == pytest.approx(seen[2] / 3, abs=5 * (seen[2] * 2 / 9) ** 0.5)
     assert sum(pairs.pair_number_prob(brightness, n) for n in range(200)) == pytest.approx(1, rel=1e-12)
-    assert not pairs.pair_counts(0.0, ALWAYS).any()
     assert (pairs.pair_number_prob(0, 0), pairs.pair_number_prob(0, 2)) == (1, 0)
 
 
@@ -134,7 +132,7 @@ def test_gain_and_error_of_pairs_are_those_of_a_dense_link() -> None:
     # photon by photon, without darks and misalignment; both ends give a double click a random bit
     brightness, efficiencies, pulses = 0.4, (0.3, 0.5), 4_000_000
     rng = np.random.default_rng(20_070_703)
-    modes = pairs.pair_counts(brightness, 1 - rng.random((2, pulses)))
+    modes = rng.geometric(1 / (1 + brightness), (2, pulses)) - 1
     bits, has_clicked = [], []
     for eta in efficiencies:
         clicks = rng.binomial(modes, eta) > 0
@@ -202,9 +200,28 @@ def test_without_jitter_a_click_is_where_it_was_sent_unless_the_clock_is_a_bin_o
     assert isolated_bins.bin_outcome(0, 400, 300) == isolated_bins.BinOutcome(1, 0)
     # the early bit is then read as the late one, the late one not at all
     assert isolated_bins.bin_outcome(0, 400, 300, 400) == isolated_bins.BinOutcome(0.5, 1)
-    bits = np.array([0, 0, 1, 1, 1], dtype=np.uint8)
-    read = isolated_bins.binned_bits(bits, np.array([0.0, 380.0, -380.0, 380.0, 170.0]), 400, 300)
-    assert read.tolist() == [0, 1, 0, isolated_bins.NOT_KEPT, isolated_bins.NOT_KEPT]
+    assert isolated_bins.bin_shares(0, 400, 300, 400).tolist() == [[0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("offset_ps", [0.0, 60.0])
+def test_kept_clicks_arrive_in_their_bin_as_light_of_both_bins_does(offset_ps: float) -> None:
+    table = isolated_bins.bin_landing(120.0, 400.0, 300.0, offset_ps)
+    probs = np.diff(np.concatenate(([0], table.thresholds.astype(float), [2.0**32]))) / 2**32
+    assert not table.shifts.any()
+    assert np.abs(table.arrivals_ps).max() == 150
+    rng = np.random.default_rng(20_180_602)
+    bits = rng.integers(0, 2, 400_000)
+    arrivals = rng.normal(offset_ps, 120.0, len(bits))
+    # into its own bin, or the other one, which is behind that of bit 0
+    read = np.concatenate([arrivals, arrivals - np.where(bits == 0, 400.0, -400.0)])
+    kept = read[np.abs(read) < 150]
+    shares = isolated_bins.bin_shares(120.0, 400.0, 300.0, offset_ps)
+    assert len(kept) == pytest.approx(len(bits) * shares.sum() / 2, abs=5 * len(bits) ** 0.5 / 2)
+    for low_ps in range(-150, 150, 50):
+        inside = (table.arrivals_ps >= low_ps) & (table.arrivals_ps < low_ps + 50)
+        count = int(((kept >= low_ps - 0.5) & (kept < low_ps + 49.5)).sum())
+        # half of a picosecond at the edge
+        assert count == pytest.approx(float(probs[inside].sum()) * len(kept), abs=5 * count**0.5 + 0.01 * count)
 
 
 def test_eve_shows_where_she_must() -> None:
@@ -251,8 +268,6 @@ def test_nature_refuses_what_cannot_be(bad: float) -> None:
         lambda: freespace.freespace_survival_prob(1, 1e-5, bad),
         lambda: freespace.freespace_survival_prob(1, 1e-5, 1, elevation_rad=bad),
         lambda: pairs.pair_number_prob(bad, 1),
-        lambda: pairs.pair_counts(bad, ALWAYS),
-        lambda: pairs.pair_counts(0.1, ALWAYS * bad),
         lambda: pairs.pair_gain(0.1, (bad, 0.1), (0, 0), 0),
         lambda: pairs.pair_gain(0.0, (0.1, 0.1), (0, 0), 0),
         lambda: pairs.coincidences(bad, (0.1, 0.1), (0, 0), 1e-9, 0),
@@ -269,6 +284,10 @@ def test_nature_refuses_what_cannot_be(bad: float) -> None:
         lambda: isolated_bins.bin_outcome(bad, 400, 300),
         lambda: isolated_bins.bin_outcome(1, 400, bad),
         lambda: isolated_bins.bin_outcome(1, 300, 400),
+        lambda: isolated_bins.bin_landing(bad, 400, 300),
+        lambda: eve.blinded_detection_prob(bad, 0.5),
+        lambda: eve.shifted_probs((0.1, bad), 0.5),
+        lambda: eve.shifted_probs((0.1, 0.1), bad),
         lambda: eve.intercept_resend_error_prob(bad),
         lambda: eve.intercept_resend_chsh(1, bad),
         lambda: eve.photon_number_splitting_gain_prob(bad, 0.1),

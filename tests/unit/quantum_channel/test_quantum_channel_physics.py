@@ -59,8 +59,6 @@ def test_physics_refuses_what_is_negative_or_no_number(bad: float) -> None:
         lambda: fibre.survival_prob(bad),
         lambda: fibre.latency_ps(bad),
         lambda: source.photon_number_prob(bad, 0),
-        lambda: source.arriving_means((0.1, bad), 0.5),
-        lambda: source.arriving_means((0.1,), bad),
         lambda: detector.dark_prob(bad, 1e9),
         lambda: source.intensity_ratios(bad),
         lambda: timing.sigma_ps((1.0, math.nan)),
