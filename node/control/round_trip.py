@@ -1,9 +1,9 @@
 """node.control.round_trip: whether somebody delays one way of the link: time transfer against what clicks say. Pure.
 
 A fibre that is longer is so both ways: the round trip grows, and the two-way offset, half of the difference of the
-ways, stays. Who delays the pulses alone moves both. So a link is attacked when the round trip has grown and the two ways
-have come apart by as much; either alone is a fibre or a clock. A fibre that warms shows the same, slowly: one transfer
-is compared with the one before it.
+ways, stays. Who delays the pulses alone moves both. So a link is attacked when the round trip has grown and the two
+ways have come apart by as much; either alone is a fibre or a clock. A fibre that warms shows the same, slowly: one
+transfer is compared with the one before it.
 """
 
 import math
