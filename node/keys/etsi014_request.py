@@ -7,14 +7,17 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from node.keys.policy import KeyMode
 from node.keys.records import IssuedKey, is_key_id
 from qnetem.runtime.errors import BadInputError
 
 __all__ = [
+    "MODE_EXTENSION",
+    "UNMET",
     "DeliveryLimits",
     "EncRequest",
     "RequestError",
@@ -26,6 +29,9 @@ __all__ = [
     "key_container",
 ]
 
+# The one extension there is: what the keys are made of, "qkd" or "hybrid".
+MODE_EXTENSION: Final = "qnetem_key_mode"
+UNMET: Final = "not all extension_mandatory request options could be met"
 _UNSUPPORTED: Final = "not all extension_mandatory parameters are supported"
 _SIZE_STEP: Final = "size shall be a multiple of 8"
 _DECIMAL: Final = re.compile(r"[0-9]{1,10}")
@@ -56,11 +62,16 @@ class DeliveryLimits:
 
 @dataclass(frozen=True, slots=True)
 class EncRequest:
-    """A checked enc_keys request; the slave of the path comes first among `slave_saes`."""
+    """A checked enc_keys request; the slave of the path comes first among `slave_saes`.
+
+    `mandatory_mode` is what the keys have to be made of, `optional_mode` what they had better be; None: not said.
+    """
 
     number: int
     size_bits: int
     slave_saes: tuple[str, ...]
+    mandatory_mode: KeyMode | None = None
+    optional_mode: KeyMode | None = None
 
 
 def enc_from_body(body: bytes, slave_sae_id: str, limits: DeliveryLimits) -> EncRequest:
@@ -72,9 +83,15 @@ def enc_from_body(body: bytes, slave_sae_id: str, limits: DeliveryLimits) -> Enc
     members = _object(body) if body else {}
     for member in ("extension_mandatory", "extension_optional"):
         _check_extensions(member, members.get(member, []))
-    mandatory = [name for extension in members.get("extension_mandatory", []) for name in extension]
-    if mandatory:
-        raise RequestError(_UNSUPPORTED, [{"extension_mandatory_unsupported": name} for name in mandatory])
+    mandatory = [item for extension in members.get("extension_mandatory", []) for item in extension.items()]
+    unknown = [name for name, _ in mandatory if name != MODE_EXTENSION]
+    if unknown:
+        raise RequestError(_UNSUPPORTED, [{"extension_mandatory_unsupported": name} for name in unknown])
+    modes = {_mode(value) for _, value in mandatory}
+    if None in modes or len(modes) > 1:
+        raise RequestError(UNMET, [{MODE_EXTENSION: "one of qkd, hybrid"}])
+    optional = [extension.get(MODE_EXTENSION) for extension in members.get("extension_optional", [])]
+    wishes = [mode for mode in map(_mode, optional) if mode is not None]
     number, size_bits = members.get("number", 1), members.get("size", limits.default_size_bits)
     for name, value in (("number", number), ("size", size_bits)):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -89,7 +106,8 @@ def enc_from_body(body: bytes, slave_sae_id: str, limits: DeliveryLimits) -> Enc
     saes = (slave_sae_id, *additional)
     if len(set(saes)) != len(saes):
         raise RequestError("additional_slave_SAE_IDs names an SAE twice, or the slave SAE of the path")
-    return _bounded(number, size_bits, saes, limits)
+    asked = _bounded(number, size_bits, saes, limits)
+    return replace(asked, mandatory_mode=next(iter(modes), None), optional_mode=next(iter(wishes), None))
 
 
 def enc_from_query(query: str, slave_sae_id: str, limits: DeliveryLimits) -> EncRequest:
@@ -166,6 +184,11 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RequestError("the body shall be a JSON object")
     return value
+
+
+def _mode(value: object) -> KeyMode | None:
+    """Return a mode that an SAE may ask for; None for all else."""
+    return {"qkd": KeyMode.QKD, "hybrid": KeyMode.HYBRID}.get(value) if isinstance(value, str) else None
 
 
 def _check_extensions(member: str, value: object) -> None:

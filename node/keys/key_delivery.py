@@ -1,13 +1,17 @@
-"""node.keys.key_delivery: who may have which keys, as ETSI GS QKD 014 says, without HTTP. Wiring."""
+"""node.keys.key_delivery: who may have which keys, as ETSI GS QKD 014 and policies say, without HTTP. Wiring."""
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from node.keys.directory import Directory
-from node.keys.etsi014_request import DeliveryLimits, EncRequest, RequestError
+from node.keys.etsi014_request import MODE_EXTENSION, UNMET, DeliveryLimits, EncRequest, RequestError
 from node.keys.exchange import KeyExchange
-from node.keys.records import IssuedKey
+from node.keys.policy import DEFAULT_POLICY, KeyMode, Policies, Policy, Terms, terms_of
+from node.keys.policy_gate import OverBurstError, PolicyGate, RateExceededError
+from node.keys.records import IssuedKey, KeysNotFoundError, NotNamedError, PoolExhaustedError
 from node.keys.store import KeyStore
-from qnetem.runtime.errors import DeniedError
+from qnetem.runtime.errors import DeniedError, QnetemError
 
 __all__ = ["KeyDelivery", "NotAttachedError"]
 
@@ -29,12 +33,16 @@ class KeyDelivery:
         exchange: KeyExchange,
         directory: Directory,
         limits: DeliveryLimits = DeliveryLimits(),  # noqa: B008 frozen
+        policies: Policies | None = None,
+        emulated_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Serve what `store` holds, and `exchange` issues, within `limits`."""
+        """Serve what `store` holds, and `exchange` issues, within `limits` and `policies`; rates go by `emulated_s`."""
         self.directory = directory
         self.limits = limits
         self._store = store
         self._exchange = exchange
+        self._policies = policies or Policies()
+        self._gate = PolicyGate(self._policies, directory, limits.max_size_bits, emulated_s)
 
     async def status(self, caller: str, slave_sae_id: str) -> dict[str, Any]:
         """Return the status data format for the caller as master; without a route it says that nothing is stored.
@@ -43,28 +51,28 @@ class KeyDelivery:
             NotAttachedError: The caller is no SAE of this KME.
             RequestError: The slave is unknown, or the caller.
         """
-        self._admit(caller)
-        self._check_slave(caller, slave_sae_id)
+        self.admit_master(caller, slave_sae_id)
+        policy = self._policies.of(caller, slave_sae_id)
         size_bits = self.limits.default_size_bits
         capacity = min(self._store.limits.capacity_bits // size_bits, _INT32_MAX)
         peer_node = self.directory.places[slave_sae_id]
-        if peer_node == self.directory.own_node:
-            stored = capacity  # drawn when asked for
-        else:
-            stored = min((await self._store.pool(peer_node)).available_bits // size_bits, capacity)
-        return {
+        pool_bits = capacity * size_bits  # drawn when asked for
+        if peer_node != self.directory.own_node:
+            pool_bits = await self._exchange.stored_bits(peer_node, terms_of([policy]))
+        status = {
             "source_KME_ID": self.directory.own_node,
             "target_KME_ID": peer_node,
             "master_SAE_ID": caller,
             "slave_SAE_ID": slave_sae_id,
             "key_size": size_bits,
-            "stored_key_count": stored,
+            "stored_key_count": min(self._gate.grantable_bits(caller, slave_sae_id, pool_bits) // size_bits, capacity),
             "max_key_count": capacity,
             "max_key_per_request": self.limits.max_keys_count,
             "max_key_size": self.limits.max_size_bits,
             "min_key_size": self.limits.min_size_bits,
             "max_SAE_ID_count": self.limits.max_additional_saes_count,
         }
+        return status if policy == DEFAULT_POLICY else status | {"status_extension": _told(policy)}
 
     def admit_master(self, caller: str, slave_sae_id: str) -> None:
         """Check who asks for new keys, and for whom, before the request is read.
@@ -81,13 +89,32 @@ class KeyDelivery:
 
         Raises:
             NotAttachedError: The caller is no SAE of this KME.
-            RequestError: A slave is unknown, or the caller.
+            RequestError: A slave is unknown, or the caller, or the policy does not allow what is asked for.
+            OverBurstError, RateExceededError, KeptForOthersError: The policy of a pair does not grant it (now).
             QnetemError: As KeyExchange.issue.
         """
         self._admit(caller)
         for slave_sae_id in request.slave_saes:
             self._check_slave(caller, slave_sae_id)
-        return await self._exchange.issue(caller, request.slave_saes, request.number, request.size_bits)
+        policies = [self._policies.of(caller, slave_sae_id) for slave_sae_id in request.slave_saes]
+        terms = _agreed(terms_of(policies), request)
+        try:
+            return await self._issue(caller, request, terms)
+        except QnetemError as error:
+            if isinstance(error, OverBurstError | RateExceededError | PoolExhaustedError):
+                names = ",".join(sorted({policy.name for policy in policies}))
+                await self._store.audit.record("policy.decided", party=caller, policy=names, decision=error.reason)
+            await self._store.audit.record("key.refused", party=caller, call="enc_keys", reason=error.reason)
+            raise
+
+    async def _issue(self, caller: str, request: EncRequest, terms: Terms) -> list[IssuedKey]:
+        slaves, number, size_bits = request.slave_saes, request.number, request.size_bits
+        charge = self._gate.take(caller, slaves, number, size_bits, await self._pool_bits(slaves))
+        try:
+            return await self._exchange.issue(caller, slaves, number, size_bits, terms)
+        except QnetemError:
+            charge.give_back()
+            raise
 
     async def dec_keys(self, caller: str, master_sae_id: str, key_ids: list[str]) -> list[IssuedKey]:
         """Return keys that the master of the path was given, to the caller as one of their slaves; all or none.
@@ -100,7 +127,19 @@ class KeyDelivery:
         self._admit(caller)
         if master_sae_id == caller and not self.limits.allow_self_association:
             raise RequestError("the master SAE is the caller")
-        return await self._store.collect(caller, master_sae_id, key_ids)
+        try:
+            return await self._store.collect(caller, master_sae_id, key_ids)
+        except (NotNamedError, KeysNotFoundError) as error:
+            await self._store.audit.record("key.refused", party=caller, call="dec_keys", reason=error.reason)
+            raise
+
+    async def _pool_bits(self, slave_saes: Sequence[str]) -> dict[str, int]:
+        """Return what is there to share out in each pool that policies guarantee something of."""
+        if not self._gate.has_guarantees:
+            return {}
+        peers = self.directory.remote_nodes(slave_saes)
+        pools = {peer_node: await self._store.pool(peer_node) for peer_node in peers}
+        return {peer_node: pool.available_bits for peer_node, pool in pools.items() if pool.made_bits}
 
     def _admit(self, caller: str) -> None:
         if not self.directory.is_attached(caller):
@@ -111,3 +150,35 @@ class KeyDelivery:
             raise RequestError("a slave SAE is not known", [{"slave_SAE_ID": slave_sae_id}])
         if slave_sae_id == caller and not self.limits.allow_self_association:
             raise RequestError("the slave SAE is the caller", [{"slave_SAE_ID": slave_sae_id}])
+
+
+def _agreed(terms: Terms, request: EncRequest) -> Terms:
+    """Return the terms with what the SAE asks for: more than the policy asks for, never less.
+
+    Raises:
+        RequestError: It has to have less.
+    """
+    wanted = request.mandatory_mode
+    if wanted is KeyMode.QKD and terms.mode is KeyMode.HYBRID:
+        raise RequestError(UNMET, [{MODE_EXTENSION: f"the policy is {terms.mode}"}])
+    if wanted is not None:
+        # a key of another making is not what was asked for
+        return dataclasses.replace(terms, mode=wanted, is_pqc_allowed=False)
+    if request.optional_mode is KeyMode.HYBRID:
+        return dataclasses.replace(terms, mode=KeyMode.HYBRID)
+    return terms
+
+
+def _told(policy: Policy) -> dict[str, Any]:
+    """Return what an SAE is told of the policy that it is under."""
+    return {
+        "qnetem_policy": {
+            "mode": policy.mode,
+            "when_dry": policy.when_dry,
+            "priority": policy.priority,
+            **({"min_rate_bps": policy.min_secret_hz} if policy.min_secret_hz else {}),
+            **({"max_rate_bps": policy.max_secret_hz} if policy.max_secret_hz else {}),
+            **({"key_lifetime_s": policy.key_lifetime_s} if policy.key_lifetime_s is not None else {}),
+            **({"allowed_relays": sorted(policy.allowed_relays)} if policy.allowed_relays is not None else {}),
+        }
+    }

@@ -81,6 +81,11 @@ class PolicyGate:
                     burst_bits = policy.min_secret_hz * GUARANTEE_S
                     self._guarantees[master, slave] = TokenBucket(policy.min_secret_hz, burst_bits, now_s)
 
+    @property
+    def has_guarantees(self) -> bool:
+        """Whether any pair is guaranteed anything, so that pools have to be looked at."""
+        return bool(self._guarantees)
+
     def grantable_bits(self, master_sae_id: str, slave_sae_id: str, pool_bits: int) -> int:
         """Return how many bits of a pool that holds `pool_bits` the pair could get now."""
         now_s = self._emulated_s()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ import grpc.aio
 import pytest
 
 from node.keys.directory import Directory
-from node.keys.etsi014 import serve_etsi014
+from node.keys.etsi014 import SaeIdSource, serve_etsi014
 from node.keys.etsi014_request import DeliveryLimits
 from node.keys.exchange import ExchangeTimes, KeyExchange
 from node.keys.key_delivery import KeyDelivery
+from node.keys.policy import Policies
 from node.keys.records import BlockRole, StoreLimits
 from node.keys.relay_paths import PathTable, RelayPath
 from node.keys.relay_times import RelayTimes
@@ -171,6 +173,8 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
         places: Mapping[str, str] = PLACES,
         relay_times: RelayTimes = RELAY_TIMES,
         share_count: int = 1,
+        policies: Policies | None = None,
+        sae_id_from: SaeIdSource = "cn",
     ) -> AsyncIterator[Kmes]:
         async with AsyncExitStack() as stack:
             kmes = Kmes(tmp_path, stack)
@@ -217,8 +221,11 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                     )
                 uri = identity.uri(TESTBED, "node", kme.name)
                 https = kmes.write(f"https-{kme.name}", kmes.authority.issue(uri, ["localhost"], ["127.0.0.1"]))
-                delivery = KeyDelivery(kme.store, kme.exchange, kme.directory, delivery_limits)
-                kme.https_port = await stack.enter_async_context(serve_etsi014("localhost:0", https, delivery))
+                delivery = KeyDelivery(
+                    kme.store, kme.exchange, kme.directory, delivery_limits, policies, now_s or time.monotonic
+                )
+                served = serve_etsi014("localhost:0", https, delivery, sae_id_from)
+                kme.https_port = await stack.enter_async_context(served)
             running = [kme.relaying for kme in kmes.kmes.values() if with_runs]
             tasks = [asyncio.create_task(run) for one in running for run in (one.exchange.run(), one.upkeep.run())]
             try:

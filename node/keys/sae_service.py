@@ -1,0 +1,44 @@
+"""node.keys.sae_service: what a node serves to its SAEs, as its configuration says. Wiring."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from node.keys.directory import Directory
+from node.keys.etsi014 import SaeIdSource, serve_etsi014
+from node.keys.etsi014_request import DeliveryLimits
+from node.keys.exchange import KeyExchange
+from node.keys.key_delivery import KeyDelivery
+from node.keys.policy_config import policies_of
+from node.keys.store import KeyStore
+from qnetem.runtime.clock import PS_PER_S
+from qnetem.runtime.errors import BadInputError
+from qnetem.runtime.process import Process
+from qnetem.v1.process_pb2 import KeyDeliveryConfig
+
+__all__ = ["serve_saes"]
+
+_SAE_ID_FROM: Final[dict[int, SaeIdSource]] = {
+    KeyDeliveryConfig.SAE_ID_FROM_UNSPECIFIED: "cn",
+    KeyDeliveryConfig.SAE_ID_FROM_COMMON_NAME: "cn",
+    KeyDeliveryConfig.SAE_ID_FROM_URI: "uri",
+}
+
+
+def serve_saes(
+    process: Process, store: KeyStore, exchange: KeyExchange, directory: Directory
+) -> AbstractAsyncContextManager[int]:
+    """Serve the SAEs of this node at its HTTPS listener while the block runs; yields the port.
+
+    Raises:
+        BadInputError: A policy or a switch of the configuration is out of range.
+    """
+    config = process.config.node
+    switches = config.key_delivery
+    if switches.sae_id_from not in _SAE_ID_FROM:
+        raise BadInputError(f"sae_id_from {switches.sae_id_from} is not known")
+    limits = DeliveryLimits(allow_self_association=switches.allow_self_association)
+    delivery = KeyDelivery(
+        store, exchange, directory, limits, policies_of(config.policies), lambda: process.clock.now_ps() / PS_PER_S
+    )
+    address = process.config.listeners.https
+    return serve_etsi014(address, config.https_credentials, delivery, _SAE_ID_FROM[switches.sae_id_from])
