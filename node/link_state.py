@@ -54,6 +54,9 @@ class LinkRecord:
     clicks: WindowedRate = field(default_factory=lambda: WindowedRate(_RATE_WINDOW_S))
     sifted: WindowedRate = field(default_factory=lambda: WindowedRate(_RATE_WINDOW_S))
     secret_fraction: float = 0.0
+    tag_fraction: float = 0.0
+    tags_bits_total: int = 0
+    is_auth_starved: bool = False
     _commissioning_since_ps: int = 0
 
     def enter(self, state: LinkState, reason: str = "") -> None:
@@ -78,10 +81,24 @@ class LinkRecord:
         """Return secret bits per emulated second: the sifted rate, at the yield of the last block."""
         return self.sifted.per_s(now_ps) * self.secret_fraction
 
+    def secret_net_hz(self, now_ps: int) -> float:
+        """Return secret bits per emulated second less the tags that they cost both ends; below 0 when those cost more.
+
+        A link without tags, and one that makes no key, costs nothing.
+        """
+        return self.sifted.per_s(now_ps) * (self.secret_fraction - self.tag_fraction)
+
+    def count_tags(self, sifted_bits: int, tags_bits: int) -> None:
+        """Count the tags that this end paid for a block that was made; the peer pays as much."""
+        self.tags_bits_total += tags_bits
+        self.tag_fraction = 2 * tags_bits / sifted_bits
+        self.is_auth_starved = False
+
     def count_block(self, sifted_bits: int, secret_bits: int, epsilon: float, qber_prob: float) -> None:
         """Count a key block that was made (`secret_bits` > 0) or dropped (0)."""
         self.qber_prob = qber_prob
         self.secret_fraction = secret_bits / sifted_bits
+        self.tag_fraction = 0.0
         if secret_bits > 0:
             self.blocks_made_count += 1
             self.secret_bits_total += secret_bits

@@ -101,7 +101,8 @@ class TransmitterLink:
     async def _session(self, stub: Any, channel: QuantumChannelClient) -> None:
         call = stub.Session()
         clock = self._node.process.clock
-        wire = Wire(call.write, rpc.stream(call), link_session_pb2.SessionRequest, clock)
+        authentication = self._node.authentications.get(self._config.link_id)
+        wire = Wire(call.write, rpc.stream(call), link_session_pb2.SessionRequest, clock, authentication)
         # counted before the hello is out: the receiver refuses a counter that it has seen, answered or not
         self._counter += 1
         session = TransmitterSession(self._config, self._node, self._record, self._device, wire, self._counter)
@@ -197,7 +198,8 @@ class ReceiverLink:
         self._check(hello)
         async with self._only() as replaced:
             clock = self._node.process.clock
-            wire = Wire(context.write, requests, link_session_pb2.SessionResponse, clock)
+            authentication = self._node.authentications.get(self.config.link_id)
+            wire = Wire(context.write, requests, link_session_pb2.SessionResponse, clock, authentication)
             session = ReceiverSession(self.config, self._node, self._record, self._device, wire, hello)
             quantum = self.config.quantum_channel
             try:

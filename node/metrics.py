@@ -16,6 +16,7 @@ _GAUGES: Final = {
     "clicks_hz": "Clicks per emulated second.",
     "sifted_hz": "Sifted Z bits per emulated second.",
     "secret_gross_hz": "Secret bits per emulated second at the yield of the last block, before tags are paid for.",
+    "secret_net_hz": "Secret bits per emulated second less what tags cost; below 0 tags cost more key than is made.",
     "time_to_service_s": "Emulated seconds of the last commissioning.",
     "round_trip_s": "Round trip to the peer, wall seconds.",
     "lag_s": "How far the quantum channel is behind emulated time, seconds.",
@@ -24,6 +25,7 @@ _COUNTERS: Final = {
     "blocks_made": "blocks_made_count",
     "blocks_dropped": "blocks_dropped_count",
     "secret_bits": "secret_bits_total",
+    "tags_bits": "tags_bits_total",
     "discarded_trains": "discarded_trains_count",
 }
 _POOL: Final = ("available_bits", "peer_available_bits", "assigned_bits", "delivered_bits", "quarantined_bits")

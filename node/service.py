@@ -3,28 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import grpc.aio
 
 from node.context import NodeContext
 from node.entropy import Entropy
+from node.key_admin import KeyAdminServicer
 from node.keys.directory import Directory
-from node.keys.etsi014 import serve_etsi014
-from node.keys.exchange import KeyExchange
-from node.keys.exchange_servicer import KeyExchangeServicer
-from node.keys.key_delivery import KeyDelivery
+from node.keys.relaying import Relaying
+from node.keys.sae_service import serve_saes
 from node.keys.store import open_store
 from node.link_state import LinkRecord
 from node.links import LinkSessionServicer, ReceiverLink, TransmitterLink
 from node.metrics import NodeCollector
+from node.qkd.authentication import authenticated
 from node.status import link_status, pool_status, telemetry_of
 from qnetem.runtime import identity, rpc
+from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import BadInputError, StorageError
 from qnetem.runtime.process import Process
 from qnetem.runtime.tasks import background
 from qnetem.v1 import (
+    key_admin_pb2_grpc,
     key_exchange_pb2_grpc,
+    key_relay_pb2_grpc,
     link_session_pb2,
     link_session_pb2_grpc,
     node_pb2,
@@ -107,13 +111,15 @@ class _NodeServicer(node_pb2_grpc.NodeServiceServicer):
             yield node_pb2.WatchLinksResponse(link=status)
 
 
-async def _publish_forever(node: NodeContext, board: _Board) -> None:
+async def _publish_forever(node: NodeContext, board: _Board, admin: KeyAdminServicer) -> None:
     """Publish the figures of links and pools every two wall seconds."""
     telemetry = node.process.telemetry
     is_failing = False
     while True:
         try:
-            board.pools = [pool_status(pool) for pool in await node.store.pools()]
+            pools = await node.store.pools()
+            admin.see(node.process.clock.now_ps() / PS_PER_S, pools)
+            board.pools = [pool_status(pool) for pool in pools]
             is_failing = False
         except StorageError as error:
             # the figures stay as they were; a node with a broken disk goes on serving what it can
@@ -145,9 +151,17 @@ async def serve(process: Process) -> AsyncIterator[None]:
     board = _Board(process, config.node.links)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            open_store(process.state_dir / "keys.sqlite", reproducible_secret=config.node.reproducible_secret)
+            open_store(
+                process.state_dir / "keys.sqlite",
+                reproducible_secret=config.node.reproducible_secret,
+                emulated_s=lambda: process.clock.now_ps() / PS_PER_S,
+                key_path=Path(config.node.storage_key_path) if config.node.storage_key_path else None,
+            )
         )
-        node = NodeContext(process, store, Entropy(config.node.reproducible_secret), await store.next_incarnation())
+        entropy = Entropy(config.node.reproducible_secret)
+        authentications = await authenticated(config.node.links, store)
+        node = NodeContext(process, store, entropy, await store.next_incarnation(), authentications)
+        admin = KeyAdminServicer(store, authentications)
         peers: dict[str, grpc.aio.Channel] = {}
         for link in config.node.links:
             if link.peer_node not in peers:
@@ -160,23 +174,29 @@ async def serve(process: Process) -> AsyncIterator[None]:
             {place.sae_id: place.node for place in config.node.sae_places},
             frozenset(peers),
         )
-        exchange = KeyExchange(store, directory, peers.get)
+        relaying = Relaying.of(
+            store,
+            directory,
+            peers.get,
+            is_relay=config.node.is_relay,
+            share_count=max(1, config.node.share_count),
+            emulated_s=lambda: process.clock.now_ps() / PS_PER_S,
+        )
+        await relaying.relays.start()
         receivers = _of_role(config.node.links, process_pb2.LINK_ROLE_RECEIVER)
         transmitters = _of_role(config.node.links, process_pb2.LINK_ROLE_TRANSMITTER)
         answering = {link.link_id: ReceiverLink(link, node, board.records[link.link_id]) for link in receivers}
-        await _listen(stack, node, board, directory, answering)
+        await _listen(stack, node, board, directory, answering, relaying, admin)
         if config.listeners.https:
-            delivery = KeyDelivery(store, exchange, directory)
-            await stack.enter_async_context(
-                serve_etsi014(config.listeners.https, config.node.https_credentials, delivery)
-            )
+            await stack.enter_async_context(serve_saes(process, store, relaying.exchange, directory))
         process.metrics.register(NodeCollector(board.links, lambda: board.pools))
         start = await stack.enter_async_context(background())
         for link in transmitters:
             start(TransmitterLink(link, node, board.records[link.link_id]).run_forever())
-        start(exchange.run())
+        start(relaying.exchange.run())
+        start(relaying.upkeep.run())
         start(board.keep_health())
-        start(_publish_forever(node, board))
+        start(_publish_forever(node, board, admin))
         yield
 
 
@@ -190,6 +210,8 @@ async def _listen(
     board: _Board,
     directory: Directory,
     answering: dict[str, ReceiverLink],
+    relaying: Relaying,
+    admin: KeyAdminServicer,
 ) -> None:
     process = node.process
     listeners = process.config.listeners
@@ -204,8 +226,14 @@ async def _listen(
         ),
         rpc.Registration(
             key_exchange_pb2_grpc.add_KeyExchangeServiceServicer_to_server,
-            KeyExchangeServicer(node.store, directory),
+            relaying.exchange_servicer,
             "qnetem.v1.KeyExchangeService",
+            {"*": neighbours},
+        ),
+        rpc.Registration(
+            key_relay_pb2_grpc.add_KeyRelayServiceServicer_to_server,
+            relaying.relay_servicer,
+            "qnetem.v1.KeyRelayService",
             {"*": neighbours},
         ),
     ]
@@ -214,6 +242,12 @@ async def _listen(
             node_pb2_grpc.add_NodeServiceServicer_to_server,
             _NodeServicer(node, board),
             "qnetem.v1.NodeService",
+            {"*": process.operators},
+        ),
+        rpc.Registration(
+            key_admin_pb2_grpc.add_KeyAdminServiceServicer_to_server,
+            admin,
+            "qnetem.v1.KeyAdminService",
             {"*": process.operators},
         ),
         *process.health.registrations(["qnetem.v1.NodeService"], process.operators),

@@ -1,7 +1,7 @@
 """node.qkd.block: what the two ends of a key block's post-processing have in common. Wiring."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +13,7 @@ from node.context import NodeContext
 from node.keys.records import BlockRole
 from node.link_state import LinkRecord
 from node.qkd import bits as packed
+from node.qkd.authentication import AUTH_STARVED, BLOCK_TAG_BITS
 from node.qkd.errors import LinkTroubleError, SessionRefusedError
 from node.qkd.protocols import Protocol
 from node.qkd.sifting import RawBlock
@@ -101,6 +102,8 @@ class BlockJob:
                 yield
         except TimeoutError:
             raise LinkTroubleError("block-stalled") from None
+        finally:
+            self.wire.forget(self.block_id)
 
     async def next_message(self) -> Any:
         """Return the peer's next message about this block."""
@@ -112,11 +115,38 @@ class BlockJob:
         Raises:
             SessionRefusedError: It is another one.
         """
+        return getattr(await self._expect(event), event)
+
+    async def expect_tagged(self, event: str, is_tagged: Callable[[Any], bool]) -> Any:
+        """Return the next message about this block, an `event`, once its tags verify where it says it has any.
+
+        Raises:
+            SessionRefusedError: It is another one.
+            LinkTroubleError: The tags are missing or wrong.
+        """
+        message = await self._expect(event)
+        body = getattr(message, event)
+        if self.is_kept and is_tagged(body):
+            await self.wire.check_tags(self.block_id, message.tags)
+        return body
+
+    async def _expect(self, event: str) -> Any:
         message = await self.next_message()
         kind = message.WhichOneof("event")
         if kind != event:
             raise SessionRefusedError(f"block {self.block_id}: {kind} instead of {event}")
-        return getattr(message, kind)
+        return message
+
+    async def send_tagged(self, **event: Any) -> None:
+        """Send the message that ends what this end says of the block, with the tags of all it said.
+
+        Raises:
+            PadsExhaustedError: Nothing is left to pay for tags; nothing was sent.
+        """
+        if self.is_kept:
+            await self.wire.send_tagged(self.block_id, **event)
+        else:
+            await self.wire.send(**event)
 
     @property
     def is_kept(self) -> bool:
@@ -153,6 +183,7 @@ class BlockJob:
     def dropped(self, reason: str, qber_prob: float) -> None:
         """Count and record that the block makes no key."""
         self.record.count_block(len(self.raw.z_bits), 0, 0.0, qber_prob)
+        self.record.is_auth_starved = reason == AUTH_STARVED
         self.node.process.journal.write(
             "key.block.dropped", link_id=self.config.link_id, block_id=self.block_id, reason=reason
         )
@@ -163,6 +194,8 @@ class BlockJob:
         # where nothing is proven, nothing bounds what Eve knows
         epsilon = agreed.eps_sec + agreed.eps_cor if self.protocol.is_secure else 1.0
         self.record.count_block(len(self.raw.z_bits), secret_bits, epsilon, qber_prob)
+        if self.is_kept and self.wire.authentication is not None:
+            self.record.count_tags(len(self.raw.z_bits), BLOCK_TAG_BITS)
         self.node.process.journal.write(
             "key.block.made",
             link_id=self.config.link_id,

@@ -5,9 +5,10 @@ import hmac
 
 import numpy as np
 
-from node.keys.records import BlockRole
+from node.keys.records import BlockRole, PadsExhaustedError
 from node.qkd import bits as packed
 from node.qkd.amplification import toeplitz_hash
+from node.qkd.authentication import AUTH_STARVED
 from node.qkd.block import COMMITTED_RECEIVER, PREPARED_RECEIVER, BlockJob, shortened
 from node.qkd.errors import SessionRefusedError
 from node.qkd.reconciliation import CascadeReceiver
@@ -36,15 +37,20 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
             x_error_counts=raw.x_error_counts.tolist(),
         )
     )
-    seed: link_session_pb2.BlockSeed = await job.expect("block_seed")
+    seed: link_session_pb2.BlockSeed = await job.expect_tagged("block_seed", lambda seed: bool(seed.secret_bits))
     if seed.secret_bits == 0:
         job.dropped(shortened(seed.reason), qber_prob)
         return
     reason = await _prepare(job, cascade, seed)
     crashpoint.reach(PREPARED_RECEIVER)
-    await wire.send(
-        block_prepared=link_session_pb2.BlockPrepared(block_id=block_id, is_prepared=not reason, reason=reason)
-    )
+    if not reason:
+        try:
+            await job.send_tagged(block_prepared=link_session_pb2.BlockPrepared(block_id=block_id, is_prepared=True))
+        except PadsExhaustedError:
+            await job.abort()
+            reason = AUTH_STARVED
+    if reason:
+        await wire.send(block_prepared=link_session_pb2.BlockPrepared(block_id=block_id, reason=reason))
     decision: link_session_pb2.BlockDecision = await job.expect("block_decision")
     if not decision.is_commit or reason:
         if not reason:

@@ -5,9 +5,10 @@ from typing import Final
 
 import numpy as np
 
-from node.keys.records import BlockRole
+from node.keys.records import BlockRole, PadsExhaustedError
 from node.qkd import bits as packed
 from node.qkd.amplification import toeplitz_hash
+from node.qkd.authentication import AUTH_STARVED
 from node.qkd.block import COMMITTED_TRANSMITTER, PREPARED_TRANSMITTER, BlockJob, shortened
 from node.qkd.errors import SessionRefusedError
 from node.qkd.estimation import KeyEstimate
@@ -71,16 +72,24 @@ async def transmit_block(job: BlockJob, qber_estimate_prob: float) -> int:
         job.dropped("storage", qber_prob)
         return 0
     crashpoint.reach(PREPARED_TRANSMITTER)
-    await wire.send(
-        block_seed=link_session_pb2.BlockSeed(
-            block_id=block_id,
-            hash_key=hash_key,
-            hash=tag,
-            secret_bits=estimate.secret_bits,
-            toeplitz_seed=packed.pack(toeplitz_seed),
+    try:
+        await job.send_tagged(
+            block_seed=link_session_pb2.BlockSeed(
+                block_id=block_id,
+                hash_key=hash_key,
+                hash=tag,
+                secret_bits=estimate.secret_bits,
+                toeplitz_seed=packed.pack(toeplitz_seed),
+            )
         )
+    except PadsExhaustedError:
+        await job.abort()
+        await wire.send(block_seed=link_session_pb2.BlockSeed(block_id=block_id, reason=AUTH_STARVED))
+        job.dropped(AUTH_STARVED, qber_prob)
+        return 0
+    prepared: link_session_pb2.BlockPrepared = await job.expect_tagged(
+        "block_prepared", lambda prepared: bool(prepared.is_prepared)
     )
-    prepared: link_session_pb2.BlockPrepared = await job.expect("block_prepared")
     if not prepared.is_prepared:
         await job.abort()
         reason = shortened(prepared.reason)

@@ -5,6 +5,7 @@ from typing import Final
 
 from node.devices.schedule import TrainSchedule
 from node.link_state import LinkState
+from node.qkd.authentication import AUTH_STARVED
 from node.qkd.errors import LinkTroubleError
 from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally
 from node.qkd.session_transmitter import Train, TransmitterSession
@@ -93,7 +94,7 @@ class Emission:
                 raise LinkTroubleError(monitor.trouble)
             if (qber_prob := monitor.qber_prob) is not None and not record.blocks_made_count:
                 record.qber_prob = qber_prob
-            await self._enter(*monitor.verdict)
+            await self._enter(*((LinkState.DEGRADED, AUTH_STARVED) if record.is_auth_starved else monitor.verdict))
             in_flight.append(await self._emit(None))
             # the record outlives the session and its schedule
             record.discarded_trains_count += self._schedule.take_discarded_count()

@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Generic, TypeVar
 
+from node.qkd.authentication import LinkAuthentication
 from node.qkd.errors import PeerSilentError
+from node.qkd.transcript import Transcript
 from qnetem.runtime.clock import Clock, to_time
 from qnetem.v1 import link_session_pb2
 
@@ -27,9 +29,14 @@ class Wire(Generic[_Out, _In]):
     """The same for both ends: what is sent is `_Out`, what arrives `_In`."""
 
     def __init__(
-        self, write: Callable[[_Out], Awaitable[Any]], incoming: AsyncIterator[_In], out: type[_Out], clock: Clock
+        self,
+        write: Callable[[_Out], Awaitable[Any]],
+        incoming: AsyncIterator[_In],
+        out: type[_Out],
+        clock: Clock,
+        authentication: LinkAuthentication | None = None,
     ) -> None:
-        """Send through `write`, receive from `incoming`."""
+        """Send through `write`, receive from `incoming`; tag blocks when there is an `authentication`."""
         self._write: Callable[[_Out], Awaitable[Any]] = write
         self._incoming: AsyncIterator[_In] = incoming
         self._out: type[_Out] = out
@@ -39,6 +46,11 @@ class Wire(Generic[_Out, _In]):
         # of the last beats; a round trip of more is none
         self._beats_sent_s: deque[tuple[int, float]] = deque(maxlen=_BEATS)
         self.round_trip_s = 0.0
+        self.authentication = authentication
+        self._said: Transcript | None = None
+        self._heard: Transcript | None = None
+        if authentication is not None:
+            self._said, self._heard = authentication.transcripts()
 
     async def send(self, **event: Any) -> None:
         """Queue one message (`event` names one member of the oneof); waits when the peer does not take them.
@@ -46,7 +58,40 @@ class Wire(Generic[_Out, _In]):
         Raises:
             PeerSilentError: It took none for the silence time.
         """
+        await self._put(self._out(sent=to_time(self._clock.now_ps()), **event))
+
+    async def send_tagged(self, block_id: str, **event: Any) -> None:
+        """Send the message of a block that ends what this end says of it, with its tags.
+
+        Raises:
+            PadsExhaustedError: Nothing is left to pay for tags; nothing was sent.
+            PeerSilentError: As `send`.
+        """
         message = self._out(sent=to_time(self._clock.now_ps()), **event)
+        if self.authentication is not None and self._said is not None:
+            self._said.see(message)
+            hashes = self._said.close(block_id)
+            if hashes is None:
+                raise RuntimeError(f"block {block_id}: was not begun on this session")
+            message.tags.CopyFrom(await self.authentication.tags(hashes))
+        await self._put(message)
+
+    async def check_tags(self, block_id: str, tags: link_session_pb2.Tags) -> None:
+        """Check the tags that came with the peer's last message about a block.
+
+        Raises:
+            LinkTroubleError: What was heard is not what was said.
+        """
+        if self.authentication is not None and self._heard is not None:
+            await self.authentication.check(block_id, self._heard.close(block_id), tags)
+
+    def forget(self, block_id: str) -> None:
+        """Let go of the transcript of a block that is over."""
+        for transcript in (self._said, self._heard):
+            if transcript is not None:
+                transcript.forget(block_id)
+
+    async def _put(self, message: _Out) -> None:
         if self._queue.full():
             try:
                 async with asyncio.timeout(SILENCE_MS / 1000):
@@ -69,6 +114,8 @@ class Wire(Generic[_Out, _In]):
                     message = await self._queue.get()
             except TimeoutError:
                 continue
+            if self._said is not None:
+                self._said.see(message)
             await self._write(message)
             self._queue.task_done()
 
@@ -106,5 +153,7 @@ class Wire(Generic[_Out, _In]):
             except TimeoutError:
                 raise PeerSilentError from None
             if message.WhichOneof("event") != "heartbeat":
+                if self._heard is not None:
+                    self._heard.see(message)
                 return message
             self._hear(message.heartbeat)

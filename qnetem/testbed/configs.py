@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from qnetem.runtime import identity, rng
 from qnetem.testbed.addresses import HOST, broker_key, path_key
-from qnetem.testbed.desired import Desired
+from qnetem.testbed.desired import Desired, apply
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import BROKER, KINDS, ProcessPlan, TestbedPlan
 from qnetem.topology.model import Link, Topology
@@ -50,11 +50,13 @@ class ConfigMaker:
                 self._fill_node(config.node, process.name, links)
             case process_pb2.PROCESS_KIND_QUANTUM_CHANNEL:
                 config.quantum_channel.links.extend(self._quantum_link(link) for link in links)
+                apply(self.desired, config)
             case process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL:
                 for link in links:
                     config.classical_channel.paths.extend(
                         self._path(process.name, link, node) for node in link.endpoints
                     )
+                apply(self.desired, config)
             case process_pb2.PROCESS_KIND_BROKER:
                 config.broker.listen = f"{HOST}:{self.ports[broker_key(process.name)]}"
                 config.broker.users_path = str(self.layout.mqtt_users(self.topology.telemetry.broker))
@@ -113,6 +115,7 @@ class ConfigMaker:
                 uri=identity.uri(testbed, "quantum-channel", place.quantum_channel),
             ),
             device_secret=self._device_secret(link, node),
+            authentication_secret=rng.derive_secret(self.testbed_secret, "authentication", link.id),
             planned=link.planned,
             protocol=link.protocol,
         )
@@ -126,7 +129,6 @@ class ConfigMaker:
             receiver_secret=self._device_secret(link, link.receiver),
             nature_secret=self._nature_secret(link),
             planned=link.planned,
-            settings=self.desired.quantum.get(link.id),
             series=[
                 ParameterSeries(field=one.field, at_s=one.at_s, values=one.values, is_repeating=one.is_repeating)
                 for one in link.series
@@ -142,6 +144,5 @@ class ConfigMaker:
             listen=f"{HOST}:{self.ports[path_key(process, link.id, from_node)]}",
             forward_to=self.plan.processes[to_node].listeners["peer"],
             planned=link.classical,
-            settings=self.desired.classical.get(link.id),
             nature_secret=self._nature_secret(link),
         )

@@ -602,7 +602,7 @@ class NodeLinkConfig(_message.Message):
     device_secret: _builtins.bytes
     """Secret of this node's own device on this link, 16 bytes: see choice.proto."""
     authentication_secret: _builtins.bytes
-    """32 bytes that the two ends alone have, what the session authenticates with follows from them: see AUTHENTICATION in
+    """16 bytes that the two ends alone have, what the session authenticates with follows from them: see AUTHENTICATION in
     link_session.proto. Empty: by mutual TLS alone.
     """
     @_builtins.property
