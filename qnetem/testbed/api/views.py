@@ -81,6 +81,7 @@ class LinkView:
     blocks_made_count: int
     secret_bits_total: int
     lag_s: float
+    discarded_trains_count: int
     is_idle: bool
 
     @classmethod
