@@ -1,0 +1,47 @@
+"""qnetem.testbed.key_configs: what nodes are told of SAEs, policies and how keys are served. Pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from qnetem.topology.model import KeyPolicy, Topology
+from qnetem.v1.process_pb2 import KeyDeliveryConfig, KeyPolicyConfig
+
+__all__ = ["key_delivery", "policies_at"]
+
+_SAE_ID_FROM: Final = {
+    "cn": KeyDeliveryConfig.SAE_ID_FROM_COMMON_NAME,
+    "uri": KeyDeliveryConfig.SAE_ID_FROM_URI,
+}
+_MODES: Final = {"qkd": KeyPolicyConfig.MODE_QKD, "hybrid": KeyPolicyConfig.MODE_HYBRID}
+_WHEN_DRY: Final = {"refuse": KeyPolicyConfig.WHEN_DRY_REFUSE, "pqc": KeyPolicyConfig.WHEN_DRY_PQC}
+
+
+def key_delivery(topology: Topology) -> KeyDeliveryConfig:
+    """Return how every KME of a testbed serves its SAEs."""
+    service = topology.key_service
+    return KeyDeliveryConfig(
+        sae_id_from=_SAE_ID_FROM[service.sae_id_from], allow_self_association=service.allow_self_association
+    )
+
+
+def policies_at(topology: Topology, node: str) -> Iterator[KeyPolicyConfig]:
+    """Yield the policies that a node's KME applies: those that name an SAE of its own, and that of all other pairs."""
+    own = set(topology.saes_of(node))
+    for policy in topology.policies:
+        if policy.saes is None or not own.isdisjoint(policy.saes):
+            yield _policy(policy)
+
+
+def _policy(policy: KeyPolicy) -> KeyPolicyConfig:
+    return KeyPolicyConfig(
+        sae_ids=policy.saes or (),
+        min_secret_hz=policy.min_secret_hz or 0.0,
+        max_secret_hz=policy.max_secret_hz or 0.0,
+        burst_bits=policy.burst_bits or 0,
+        priority=policy.priority,
+        key_lifetime_s=policy.key_lifetime_s or 0.0,
+        is_relay_bound=policy.allowed_relays is not None,
+        allowed_relays=policy.allowed_relays or (),
+        mode=_MODES[policy.mode],
+        when_dry=_WHEN_DRY[policy.when_dry],
+    )
