@@ -86,8 +86,8 @@ def _sifted(table: ClickTable, joint: F64, p: Parameters) -> tuple[F64, F64]:
         # shape (intensities, bit sent, ways)
         z_mask, x_mask = (masks & 3, masks >> 2) if p.is_passive else (masks, masks * 0)
         mask, other = (x_mask, z_mask) if p.is_passive and basis else (z_mask, x_mask)
-        # clicks in both bases are taken for either, one half each
-        share = (mask > 0) * np.where(other > 0, 0.5, 1.0)
+        # of clicks in both bases a passive receiver takes what it would have chosen, were it active
+        share = (mask > 0) * np.where(other > 0, 1 - p.receiver_p_z if basis else p.receiver_p_z, 1.0)
         if p.pair_brightness > 0:
             is_zero, is_one = _IS_ZERO[own], _IS_ONE[own]
             found = found.sum(axis=(0, 1), keepdims=True).repeat(2, axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from node.devices.pulses import pulse_indices
+from node.devices.receiver import Receiver
 from node.planning.comparison import comparison
 from node.planning.expected_clicks import ExpectedClicks, expected_clicks
 from node.planning.link_plan import LinkPlan, link_plan
@@ -21,15 +22,18 @@ from node.qkd.protocols import ASYMPTOTIC, BBM92, ONE_DECOY, PROTOCOLS, TWO_DECO
 from node.qkd.reconciliation import CascadeReceiver, CascadeTransmitter
 from qnetem import topology
 from qnetem.runtime.errors import BadInputError
-from qnetem.runtime.rng import receiver_choices, transmitter_choices
+from qnetem.runtime.rng import transmitter_choices
+from qnetem.v1 import process_pb2
+from quantum_channel.pairs import pair_gain
 from quantum_channel.parameters import Parameters
 from quantum_channel.response import respond
 from quantum_channel.sampler import COLD, Keys
 from quantum_channel.sampler_compiled import sample
-from quantum_channel.wire import parameters_from_message
+from quantum_channel.wire import parameters_from_message, parameters_message
 
 BLOCK = 1 << 20
 EPSILONS = Agreed(1e-10, 1e-15)
+PAIRS = "bbm92-1ghz-snspd"
 SECRETS = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48))
 
 
@@ -44,16 +48,18 @@ def link(profile: str = "decoy-bb84-1ghz-snspd", length_km: float = 25.0, **chan
 def drawn(p: Parameters, block_count: int) -> ExpectedClicks:
     """Count what the compiled sampler draws, per second: nature, and both ends' own choices."""
     nature, alice, bob = SECRETS
-    found, _ = sample(respond(p), Keys.of(nature, alice, bob), 0, block_count, COLD)
-    inside = pulse_indices(0, found.block_counts, found.offsets)
+    # a train that is longer than what is sampled: nothing is carried out of it
+    found, _ = sample(respond(p), Keys.of(nature, alice, bob), 1, block_count, COLD)
+    config = process_pb2.NodeLinkConfig(device_secret=bob, planned=parameters_message(p))
+    seen = Receiver(config).detect(1, found.block_counts, found.offsets, found.detectors, range(block_count + 2))
+    inside = pulse_indices(1, seen.block_counts, seen.offsets)
     probs = (1.0,) if p.pair_brightness else p.intensity_probs
     bases, intensities, bits = transmitter_choices(alice, inside, p.transmitter_p_z, probs)
-    measured, doubles = receiver_choices(bob, inside, p.receiver_p_z)
-    is_match = bases == measured
+    is_match = bases == seen.bases
     if p.pair_brightness:
         is_match &= found.partners > 0
         bits = outcome_bits(found.partners, bits)
-    differs = outcome_bits(found.detectors, doubles) != bits
+    differs = seen.bits != bits
     counts = [
         tuple(
             float((is_match & (bases == basis) & (intensities == k) & (differs | (not is_error))).sum())
@@ -80,6 +86,15 @@ def drawn(p: Parameters, block_count: int) -> ExpectedClicks:
         ({"intensity_sigma_ratio": 0.3}, 40),
         ({"profile": "two-decoys-bb84-1ghz-snspd"}, 40),
         ({"transmitter_p_z": 0.6, "receiver_p_z": 0.9, "misalignment_prob": 0.05}, 40),
+        ({"is_passive": True, "receiver_p_z": 0.7, "dark_count_hz": 1e5}, 40),
+        ({"efficiency_mismatch_ratio": 0.3, "length_km": 5.0}, 10),
+        ({"bin_separation_ps": 400.0, "bin_width_ps": 400.0, "detector_jitter_fwhm_ps": 200.0}, 40),
+        ({"profile": PAIRS}, 200),
+        (
+            {"profile": PAIRS, "pair_brightness": 0.3, "length_km": 5.0, "detector_jitter_fwhm_ps": 600.0},
+            20,
+        ),
+        ({"profile": PAIRS, "afterpulse_prob": 0.2, "afterpulse_tau_ps": 20_000}, 100),
     ],
 )
 def test_expected_counts_are_those_that_the_sampler_draws(changes: dict[str, Any], block_count: int) -> None:
@@ -91,6 +106,19 @@ def test_expected_counts_are_those_that_the_sampler_draws(changes: dict[str, Any
         for rate, seen in zip(np.atleast_1d(getattr(expected, name)), np.atleast_1d(getattr(found, name)), strict=True):
             bound = 5 * math.sqrt(rate / span_s) + slack_hz * rate
             assert seen == pytest.approx(rate, abs=bound), name
+
+
+@pytest.mark.parametrize("brightness", [0.001, 0.02, 0.2])
+def test_coincidences_are_those_of_ma_fung_and_lo(brightness: float) -> None:
+    p = link(PAIRS, pair_brightness=brightness, dead_time_ps=0)
+    eta_a, eta_b = 0.54, 0.85 * 10 ** (-(0.2 * 25 + 0.6 + 2.0) / 10)
+    dark = 1 - (1 - 1e-7) ** 2
+    gain = pair_gain(brightness, (eta_a, eta_b), (dark, dark), 0.01)
+    found = expected_clicks(p)
+    # theirs is to first order in the darks
+    assert found.z_hz[0] == pytest.approx(1e9 * 0.8**2 * gain.gain_prob, rel=1e-4)
+    assert found.z_errors_hz[0] / found.z_hz[0] == pytest.approx(gain.error_prob, rel=1e-3)
+    assert found.x_hz[0] == pytest.approx(1e9 * 0.2**2 * gain.gain_prob, rel=1e-4)
 
 
 # PHYSICS 6, default profiles: (km) -> clicks/s, sifted/s, net of blocks of 1e5 (s, l/n) and 1e6 (s, b/s)
