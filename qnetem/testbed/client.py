@@ -64,14 +64,21 @@ class TestbedClient:
         link_id: str,
         quantum: parameters_pb2.LinkSettings | None = None,
         classical: parameters_pb2.ClassicalSettings | None = None,
+        *,
+        ramp_s: float = 0.0,
+        duration_s: float = 0.0,
     ) -> supervisor_pb2.LinkReport:
         """Merge settings into those of a link; they hold until reset, whatever restarts.
+
+        With a ramp or a duration (emulated seconds) they come and go over those of the link.
 
         Raises:
             NotFoundError: There is no such link.
             BadInputError: There is no setting, or a value cannot be; nothing has changed then.
         """
-        request = supervisor_pb2.SupervisorServiceSetLinkRequest(link_id=link_id, quantum=quantum, classical=classical)
+        request = supervisor_pb2.SupervisorServiceSetLinkRequest(
+            link_id=link_id, quantum=quantum, classical=classical, ramp_s=ramp_s, duration_s=duration_s
+        )
         response: supervisor_pb2.SupervisorServiceSetLinkResponse
         response = await rpc.call(self._stub.SetLink, request, timeout_s=_TIMEOUT_S)
         return response.link

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from qnetem.runtime import identity, rng
 from qnetem.testbed.addresses import HOST, broker_key, path_key
 from qnetem.testbed.desired import Desired, apply
+from qnetem.testbed.key_configs import key_delivery, policies_at
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import BROKER, KINDS, ProcessPlan, TestbedPlan
 from qnetem.topology.model import Link, Topology
@@ -94,6 +95,8 @@ class ConfigMaker:
         config.sae_places.extend(
             process_pb2.SaePlace(sae_id=sae, node=node) for sae, node in self.topology.saes.items()
         )
+        config.key_delivery.CopyFrom(key_delivery(self.topology))
+        config.policies.extend(policies_at(self.topology, name))
         if self.topology.is_reproducible:
             config.reproducible_secret = rng.derive_secret(self.testbed_secret, "node", name)
 

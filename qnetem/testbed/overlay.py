@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.testbed.desired import PLANES, Desired, Plane, Settings, checked, merged
 from qnetem.topology.quantities import LOSS
 from qnetem.v1 import supervisor_pb2
-from qnetem.v1.parameters_pb2 import LinkSettings
+from qnetem.v1.parameters_pb2 import EmulatedTime, LinkSettings, SettingsLayer
 
-__all__ = ["checked_fault", "difference", "overlaid", "planes_of"]
+__all__ = ["checked_fault", "overlaid", "planes_of"]
+
+_LOSS: Final = "extra_loss_db"
 
 
 def planes_of(fault: supervisor_pb2.LinkFault) -> tuple[Plane, ...]:
@@ -42,8 +45,8 @@ def overlaid(
 ) -> Desired:
     """Return the settings in force: the operator's, and over them the faults in the order in which they began.
 
-    A fault's settings take the place of what lies below; the losses that faults add come on top of the loss that all of
-    them leave.
+    A fault's settings take the place of what lies below, layers included; the losses that faults add come on top of the
+    loss that all of them leave.
 
     Args:
         desired: The operator's settings.
@@ -57,31 +60,45 @@ def overlaid(
     added_db: dict[str, float] = {}
     # the most that may be left below when other faults heal
     most_db = dict(planned_loss_db)
-    for link_id, own in desired.quantum.items():
-        most_db[link_id] = max(most_db.get(link_id, 0.0), own.extra_loss_db)
+    for link_id in desired.links:
+        levels = [desired.of("quantum", link_id), *(one.settings for one in desired.layers_of("quantum", link_id))]
+        for level in levels:
+            most_db[link_id] = max(most_db.get(link_id, 0.0), getattr(level, _LOSS))
     for fault in faults:
         for plane in PLANES:
             if fault.HasField(plane):
-                settings: Settings = getattr(fault, plane)
-                result = result.but(plane, fault.link_id, merged(result.of(plane, fault.link_id), settings))
+                result = _covered(desired, result, plane, fault.link_id, getattr(fault, plane))
         if fault.added_loss_db:
             added_db[fault.link_id] = added_db.get(fault.link_id, 0.0) + fault.added_loss_db
         most_db[fault.link_id] = max(most_db.get(fault.link_id, 0.0), fault.quantum.extra_loss_db)
     for link_id, loss_db in added_db.items():
         if (total_db := most_db[link_id] + loss_db) > LOSS.maximum:
             raise BadInputError(f"link {link_id}: faults could add up to {total_db:g}dB ({LOSS.range_text})")
-        below = result.quantum.get(link_id) or LinkSettings()
-        base_db = below.extra_loss_db if below.HasField("extra_loss_db") else planned_loss_db[link_id]
-        result = result.but("quantum", link_id, merged(below, LinkSettings(extra_loss_db=base_db + loss_db)))
+        result = _added(result, link_id, planned_loss_db[link_id], loss_db)
     return result
 
 
-def difference(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
-    """Return what turns `old` into `new`: the settings to make, and the names of those to take back."""
-    made = type(new)()
-    present = {descriptor.name: value for descriptor, value in old.ListFields()}
-    for descriptor, value in new.ListFields():
-        if descriptor.name not in present or present.pop(descriptor.name) != value:
-            setattr(made, descriptor.name, value)
-    wanted = {descriptor.name for descriptor, _ in new.ListFields()}
-    return made, [name for name in present if name not in wanted]
+def _covered(desired: Desired, result: Desired, plane: Plane, link_id: str, settings: Settings) -> Desired:
+    """Return `result` with a fault's settings over all there is: a last layer where the operator has layers."""
+    below, layers = result.of(plane, link_id), result.layers_of(plane, link_id)
+    own = desired.layers_of(plane, link_id)
+    if not own:
+        return result.but(plane, link_id, merged(below, settings))
+    top: Any = type(own[0])(start=EmulatedTime())
+    top.settings.CopyFrom(merged(layers[-1].settings, settings) if len(layers) > len(own) else settings)
+    return result.but(plane, link_id, below, (*own, top))
+
+
+def _added(result: Desired, link_id: str, planned_db: float, added_db: float) -> Desired:
+    """Return `result` with more loss on a link, whichever of its levels says how much there is."""
+    settings: Any = LinkSettings()
+    settings.CopyFrom(result.of("quantum", link_id))
+    settings.extra_loss_db = (settings.extra_loss_db if settings.HasField(_LOSS) else planned_db) + added_db
+    layers = []
+    for layer in result.layers_of("quantum", link_id):
+        more = SettingsLayer()
+        more.CopyFrom(layer)  # type: ignore[arg-type]
+        if more.settings.HasField(_LOSS):
+            more.settings.extra_loss_db += added_db
+        layers.append(more)
+    return result.but("quantum", link_id, settings, layers)

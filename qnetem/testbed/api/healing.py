@@ -18,7 +18,7 @@ async def heal(connection: Connection, within: str) -> None:
         NotInTimeError: A process does not serve in time.
     """
     desired = State(connection.layout).desired()
-    for link_id in {*desired.quantum, *desired.classical} & connection.plan.links.keys():
+    for link_id in desired.links & connection.plan.links.keys():
         await connection.client.reset_link(link_id, is_all=True)
     testbed = await connection.client.get()
     states = {one.name: one.state for one in testbed.processes}

@@ -71,13 +71,15 @@ class Child:
         self._end_count = 0
         self._was_ready_early = False
         self._is_overdue = False
+        # it will be started, only not yet: who waits for the testbed waits for it too
+        self.is_due = False
 
     def status(self) -> supervisor_pb2.ProcessStatus:
         """Return how it is."""
         return supervisor_pb2.ProcessStatus(
             name=self.plan.name,
             kind=process_pb2.ProcessKind.ValueType(self.plan.kind),
-            state=self.life.state,
+            state=supervisor_pb2.PROCESS_STATE_STARTING if self.is_due else self.life.state,
             pid=self.pid,
             restart_count=self.life.restart_count,
             up_s=time.monotonic() - self.life.started_s if self.pid else 0.0,
@@ -200,6 +202,7 @@ class Child:
         is_new = not self.life.is_alive
         if not self.life.is_wanted or is_new:
             self.life.want()
+            self.is_due = False
             self._kicked.set()
         if is_new:
             # the keeper is about to start one: the state before counts for nothing
@@ -217,6 +220,7 @@ class Child:
     async def _stop(self, grace_s: float) -> None:
         old = self.life.state
         self.life.unwant()
+        self.is_due = False
         self._kicked.set()
         if not self.life.is_alive:
             if old != self.life.state:

@@ -106,6 +106,8 @@ class Children:
         """
         gates = [child for child in self if child.plan.kind == process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL]
         rest = [child for child in self if child not in gates]
+        for child in gates:
+            child.is_due = True
         await _all(child.start() for child in rest)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GATE_LIMIT_S):

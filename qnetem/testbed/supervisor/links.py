@@ -8,11 +8,12 @@ from typing import Final
 
 from google.protobuf import json_format
 
+from qnetem.runtime.clock import Clock, to_time
 from qnetem.runtime.errors import BadInputError, NotFoundError, QnetemError, StorageError
 from qnetem.runtime.log import get_logger
 from qnetem.testbed import desired as wishes
 from qnetem.testbed.desired import PLANES, Desired, Plane, Settings
-from qnetem.testbed.overlay import checked_fault, difference, overlaid, planes_of
+from qnetem.testbed.overlay import checked_fault, overlaid, planes_of
 from qnetem.testbed.plan import LinkPlan, ProcessPlan, TestbedPlan
 from qnetem.testbed.state import State, write_quickly
 from qnetem.testbed.supervisor.reach import ChannelState, Reach
@@ -31,7 +32,8 @@ _PLANE_OF: Final[Mapping[int, Plane]] = {
 class Links:
     """Stores settings durably, then sends what is in force to the channels; what did not arrive is sent again.
 
-    In force are the operator's settings and, over them, faults, which last no longer than whoever holds them.
+    In force are the operator's settings, what comes and goes over them, and over both faults, which last no longer than
+    whoever holds them.
     """
 
     def __init__(self, plan: TestbedPlan, state: State, reach: Reach, is_serving: Callable[[str], bool]) -> None:
@@ -47,6 +49,11 @@ class Links:
         self._state = state
         self._reach = reach
         self._is_serving = is_serving
+        self._clock = Clock(
+            process_pb2.ClockConfig(
+                epoch_ns=plan.epoch_ns, scale=plan.scale, source=process_pb2.ClockConfig.SOURCE_MONOTONIC
+            )
+        )
         self._desired = self._in_force = state.desired()
         # by fault id, the oldest first; replaced, never changed in place
         self._faults: dict[str, supervisor_pb2.LinkFault] = {}
@@ -69,6 +76,7 @@ class Links:
         """
         if plan.name not in self._written:
             return
+        self._prune()
         wanted = self._in_force.only(plan.links)
         if self._written[plan.name] != wanted:
             path = self._state.layout.config(plan.name)
@@ -103,10 +111,7 @@ class Links:
             return True  # one that does not serve pokes when it comes back
         try:
             for link_id in plan.links:
-                settings = wanted.of(plane, link_id)
-                if told is None:
-                    await self._reach.reset(plane, plan.name, link_id, ())
-                await self._tell(plane, plan.name, link_id, None if told is None else told.of(plane, link_id), settings)
+                await self._tell(plane, plan.name, link_id, told, wanted)
         except QnetemError as error:
             _log.warning("testbed.links.not_told", channel=plan.name, detail=str(error))
             return False
@@ -118,8 +123,19 @@ class Links:
             raise NotFoundError(f"no link is called {link_id}")
         return self._plan.links[link_id]
 
-    async def set(self, link_id: str, settings: Mapping[Plane, Settings]) -> supervisor_pb2.LinkReport:
+    def _prune(self) -> None:
+        """Forget the layers that have come to their end; channels have forgotten them already."""
+        pruned = self._desired.pruned(self._clock.now_ps())
+        if pruned is not self._desired:
+            self._desired = pruned
+            self._in_force = overlaid(pruned, self._faults.values(), self._planned_loss_db)
+
+    async def set(
+        self, link_id: str, settings: Mapping[Plane, Settings], *, ramp_s: float = 0.0, duration_s: float = 0.0
+    ) -> supervisor_pb2.LinkReport:
         """Merge settings into those of a link; they hold until reset, whatever restarts.
+
+        With a ramp or a duration (emulated seconds) they are laid over those of the link, and come and go.
 
         Raises:
             NotFoundError: There is no such link.
@@ -129,10 +145,17 @@ class Links:
         link = self._link(link_id)
         if not settings:
             raise BadInputError("no setting is given")
+        wishes.checked_span(ramp_s, duration_s)
         async with self._changing:
+            self._prune()
             new = self._desired
             for plane, change in settings.items():
-                new = new.but(plane, link_id, wishes.merged(new.of(plane, link_id), wishes.checked(change)))
+                wishes.checked(change)
+                if ramp_s or duration_s:
+                    now_ps = self._clock.now_ps()
+                    new = new.laid(plane, link_id, change, start_ps=now_ps, ramp_s=ramp_s, duration_s=duration_s)
+                else:
+                    new = new.set(plane, link_id, change)
             return await self._change(link, new, self._faults, tuple(settings))
 
     async def reset(self, link_id: str, fields: Mapping[Plane, Sequence[str]]) -> supervisor_pb2.LinkReport:
@@ -147,7 +170,7 @@ class Links:
         async with self._changing:
             new = self._desired
             for plane, names in fields.items():
-                new = new.but(plane, link_id, wishes.without(new.of(plane, link_id), names))
+                new = new.reset(plane, link_id, names)
             return await self._change(link, new, self._faults, tuple(fields))
 
     async def begin(self, fault: supervisor_pb2.LinkFault) -> tuple[str, supervisor_pb2.LinkReport]:
@@ -223,13 +246,12 @@ class Links:
                 channel, told = _channel(link, plane), self._told[_channel(link, plane)]
                 if not self._is_serving(channel):
                     continue
-                known = None if told is None else told.of(plane, link.id)
-                wanted = in_force.of(plane, link.id)
-                state = await self._tell(plane, channel, link.id, known, wanted)
+                state = await self._tell(plane, channel, link.id, told, in_force)
                 if state is not None:
                     states[plane] = state
                 if told is not None:
-                    self._told[channel] = told.but(plane, link.id, wanted)
+                    wanted, layers = in_force.of(plane, link.id), in_force.layers_of(plane, link.id)
+                    self._told[channel] = told.but(plane, link.id, wanted, layers)
         except BadInputError:
             if desired != old[0]:
                 self._state.write_desired(old[0])
@@ -250,23 +272,18 @@ class Links:
         return await self._report(link, states)
 
     async def _tell(
-        self, plane: Plane, channel: str, link_id: str, told: Settings | None, wanted: Settings
+        self, plane: Plane, channel: str, link_id: str, told: Desired | None, wanted: Desired
     ) -> ChannelState | None:
-        """Tell a channel what differs from what it was told last (None: not known); return the state it is in then.
-
-        What it may refuse comes first, so that nothing has changed when it does.
-        """
-        made, taken_back = difference(type(wanted)() if told is None else told, wanted)
-        state = None
-        if made.ListFields():
-            state = await self._reach.set(plane, channel, link_id, made)
-        if taken_back:
-            state = await self._reach.reset(plane, channel, link_id, taken_back)
-        return state
+        """Tell a channel what a link is to have, unless it was told so last; return the state it is in then."""
+        settings, layers = wanted.of(plane, link_id), wanted.layers_of(plane, link_id)
+        if told is not None and (settings, layers) == (told.of(plane, link_id), told.layers_of(plane, link_id)):
+            return None
+        return await self._reach.replace(plane, channel, link_id, settings, layers)
 
     async def _report(self, link: LinkPlan, states: Mapping[Plane, ChannelState]) -> supervisor_pb2.LinkReport:
         """Return a report; planes that are not in `states` are asked for, and absent when they do not answer."""
-        report = supervisor_pb2.LinkReport(link_id=link.id)
+        self._prune()
+        report = supervisor_pb2.LinkReport(link_id=link.id, now=to_time(self._clock.now_ps()))
         for plane in PLANES:
             channel = _channel(link, plane)
             state = states.get(plane)
@@ -280,6 +297,7 @@ class Links:
             settings = self._desired.of(plane, link.id)
             if settings.ListFields():
                 getattr(report, f"desired_{plane}").CopyFrom(settings)
+            getattr(report, f"{plane}_layers").extend(self._desired.layers_of(plane, link.id))
         report.faults.extend(fault for fault in self._faults.values() if fault.link_id == link.id)
         return report
 

@@ -9,7 +9,7 @@ import grpc.aio
 
 from qnetem.runtime import identity, rpc
 from qnetem.runtime.errors import QnetemError
-from qnetem.testbed.desired import Plane, Settings
+from qnetem.testbed.desired import Layer, Plane, Settings
 from qnetem.testbed.plan import KINDS, ProcessPlan
 from qnetem.v1 import (
     classical_channel_pb2,
@@ -61,24 +61,19 @@ class Reach:
         return supervisor_pb2.NodeReport(name=name, status=status)
 
     async def get(self, plane: Plane, channel: str, link_id: str) -> ChannelState:
-        """Return the state of a link on one plane. Raises QnetemError, as do `set` and `reset`."""
+        """Return the state of a link on one plane. Raises QnetemError, as does `replace`."""
         if plane == "quantum":
             return await self._call(plane, channel, "GetLink", quantum_channel_pb2.GetLinkRequest(link_id=link_id))
         return await self._call(plane, channel, "GetPath", classical_channel_pb2.GetPathRequest(link_id=link_id))
 
-    async def set(self, plane: Plane, channel: str, link_id: str, settings: Settings) -> ChannelState:
-        """Merge settings into those of a link; return its state."""
-        values: Any = {"link_id": link_id, "settings": settings}
+    async def replace(
+        self, plane: Plane, channel: str, link_id: str, settings: Settings, layers: Iterable[Layer]
+    ) -> ChannelState:
+        """Have settings and layers of a link in the place of all there are; return its state."""
+        values: Any = {"link_id": link_id, "settings": settings, "layers": layers}
         if plane == "quantum":
-            return await self._call(plane, channel, "SetLink", quantum_channel_pb2.SetLinkRequest(**values))
-        return await self._call(plane, channel, "SetPath", classical_channel_pb2.SetPathRequest(**values))
-
-    async def reset(self, plane: Plane, channel: str, link_id: str, fields: Iterable[str]) -> ChannelState:
-        """Take settings of a link back, all when none is named; return its state."""
-        values: Any = {"link_id": link_id, "fields": fields}
-        if plane == "quantum":
-            return await self._call(plane, channel, "ResetLink", quantum_channel_pb2.ResetLinkRequest(**values))
-        return await self._call(plane, channel, "ResetPath", classical_channel_pb2.ResetPathRequest(**values))
+            return await self._call(plane, channel, "ReplaceLink", quantum_channel_pb2.ReplaceLinkRequest(**values))
+        return await self._call(plane, channel, "ReplacePath", classical_channel_pb2.ReplacePathRequest(**values))
 
     async def _call(self, plane: Plane, channel: str, method: str, request: Any) -> ChannelState:
         opened = await self._channel(channel)

@@ -84,14 +84,16 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
     async def SetLink(
         self, request: supervisor_pb2.SupervisorServiceSetLinkRequest, context: Any
     ) -> supervisor_pb2.SupervisorServiceSetLinkResponse:
-        """Change settings of a link until they are reset."""
+        """Change settings of a link until they are reset, or for a time."""
         settings: dict[Plane, Settings] = {}
         if request.HasField("quantum"):
             settings["quantum"] = request.quantum
         if request.HasField("classical"):
             settings["classical"] = request.classical
-        report = await self._links.set(request.link_id, settings)
-        self._events.tell("link.set", link_id=request.link_id, **_written(settings.values()))
+        spans = {"ramp_s": request.ramp_s, "duration_s": request.duration_s}
+        report = await self._links.set(request.link_id, settings, **spans)
+        fields = _written(settings.values()) | {name: value for name, value in spans.items() if value}
+        self._events.tell("link.set", link_id=request.link_id, **fields)
         return supervisor_pb2.SupervisorServiceSetLinkResponse(link=report)
 
     async def ResetLink(

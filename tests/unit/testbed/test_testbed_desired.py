@@ -102,3 +102,45 @@ def test_applying_to_a_node_changes_nothing(tmp_path: Path) -> None:
     before = json_format.MessageToJson(config)
     wishes.apply(Desired(quantum={"a-b": LinkSettings(extra_loss_db=3)}), config)
     assert json_format.MessageToJson(config) == before
+
+
+def test_what_is_for_both_ways_takes_the_place_of_what_was_for_one() -> None:
+    one_way = wishes.merged(ClassicalSettings(delay_ps=5), ClassicalSettings(forth_delay_ps=7, back_loss_prob=0.5))
+    assert one_way == ClassicalSettings(delay_ps=5, forth_delay_ps=7, back_loss_prob=0.5)
+    both = wishes.merged(one_way, ClassicalSettings(delay_ps=9))
+    assert both == ClassicalSettings(delay_ps=9, back_loss_prob=0.5)
+
+
+def test_taking_one_way_back_leaves_the_other_what_was_for_both() -> None:
+    settings = ClassicalSettings(delay_ps=5, forth_loss_prob=0.5)
+    assert wishes.without(settings, ["forth_delay_ps"]) == ClassicalSettings(back_delay_ps=5, forth_loss_prob=0.5)
+    assert wishes.without(settings, ["forth_loss_prob"]) == ClassicalSettings(delay_ps=5)
+    assert wishes.without(settings, ["loss_prob"]) == ClassicalSettings(delay_ps=5)
+    own = ClassicalSettings(delay_ps=5, forth_delay_ps=7, back_delay_ps=9)
+    assert wishes.without(own, ["back_delay_ps"]) == ClassicalSettings(forth_delay_ps=7)
+    assert wishes.without(own, ["delay_ps"]) == ClassicalSettings()
+
+
+def test_layers_are_kept_as_text_and_end_in_their_time() -> None:
+    desired = Desired(quantum={"a-b": LinkSettings(length_km=3)})
+    desired = desired.laid(
+        "quantum", "a-b", LinkSettings(extra_loss_db=6), start_ps=15 * 10**11, ramp_s=2, duration_s=9
+    )
+    desired = desired.laid("classical", "c-d", ClassicalSettings(is_up=False), start_ps=0, ramp_s=0, duration_s=0)
+    assert Desired.from_bytes(desired.to_bytes()) == desired
+    assert desired.links == {"a-b", "c-d"}
+    assert desired.only(["a-b"]).links == {"a-b"}
+    (layer,) = desired.layers_of("quantum", "a-b")
+    assert wishes.age_s(layer, 4 * 10**12) == 2.5
+    assert desired.pruned(10_499_999_999_999) is desired
+    later = desired.pruned(10_500_000_000_000)
+    assert later.layers_of("quantum", "a-b") == ()
+    assert later.layers_of("classical", "c-d") == desired.layers_of("classical", "c-d")
+
+
+def test_a_configuration_gets_the_layers_in_force_and_loses_older_ones() -> None:
+    config = process_pb2.ProcessConfig()
+    config.quantum_channel.links.add(link_id="a-b").layers.add(ramp_s=1)
+    desired = Desired().laid("quantum", "a-b", LinkSettings(extra_loss_db=6), start_ps=0, ramp_s=2, duration_s=9)
+    wishes.apply(desired, config)
+    assert tuple(config.quantum_channel.links[0].layers) == desired.layers_of("quantum", "a-b")

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import json_format
 
 from qnetem.runtime.errors import BadInputError, DeadlineError, NotFoundError, QnetemError, StorageError
-from qnetem.testbed.desired import Desired, Plane, Settings, merged, without
+from qnetem.testbed.desired import Desired, Layer, Plane, Settings
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import TestbedPlan, planned
 from qnetem.testbed.state import State
@@ -19,7 +19,7 @@ from qnetem.testbed.supervisor.reach import ChannelState, Reach
 from qnetem.topology import Topology
 from qnetem.v1 import process_pb2, supervisor_pb2
 from qnetem.v1.classical_channel_pb2 import ClassicalPathState
-from qnetem.v1.parameters_pb2 import ClassicalSettings, LinkSettings
+from qnetem.v1.parameters_pb2 import ClassicalSettings, EmulatedTime, LinkSettings, SettingsLayer
 from qnetem.v1.quantum_channel_pb2 import QuantumLinkState
 
 
@@ -39,21 +39,16 @@ class Channels:
     async def get(self, plane: Plane, channel: str, link_id: str) -> ChannelState:
         assert self.is_serving(channel)
         settings: Any = self.in_force.of(plane, link_id)
+        layers: Any = self.in_force.layers_of(plane, link_id)
         state = QuantumLinkState if plane == "quantum" else ClassicalPathState
-        return state(link_id=link_id, settings=settings)
+        return state(link_id=link_id, settings=settings, layers=layers)
 
-    async def set(self, plane: Plane, channel: str, link_id: str, settings: Settings) -> ChannelState:
-        return await self._change(plane, channel, link_id, lambda old: merged(old, settings))
-
-    async def reset(self, plane: Plane, channel: str, link_id: str, fields: Iterable[str]) -> ChannelState:
-        return await self._change(plane, channel, link_id, lambda old: without(old, fields))
-
-    async def _change(
-        self, plane: Plane, channel: str, link_id: str, change: Callable[[Settings], Settings]
+    async def replace(
+        self, plane: Plane, channel: str, link_id: str, settings: Settings, layers: Iterable[Layer]
     ) -> ChannelState:
         if self.raises is not None:
             raise self.raises
-        self.in_force = self.in_force.but(plane, link_id, change(self.in_force.of(plane, link_id)))
+        self.in_force = self.in_force.but(plane, link_id, settings, layers)
         if self.loses is not None:
             raise self.loses
         return await self.get(plane, channel, link_id)
@@ -239,7 +234,7 @@ async def test_a_fault_whose_holder_goes_while_it_begins_comes_off(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_told = asyncio.Event()
-    told = bench.channels.set
+    told = bench.channels.replace
 
     async def hang(*arguments: Any) -> ChannelState:
         state = await told(*arguments)
@@ -247,7 +242,7 @@ async def test_a_fault_whose_holder_goes_while_it_begins_comes_off(
         await asyncio.Event().wait()
         return state
 
-    monkeypatch.setattr(bench.channels, "set", hang)
+    monkeypatch.setattr(bench.channels, "replace", hang)
     beginning = asyncio.create_task(bench.links.begin(fault(quantum=LOSS)))
     await is_told.wait()
     assert in_force(bench) == LOSS
@@ -273,3 +268,96 @@ async def test_a_channel_that_starts_again_under_a_fault_finds_it_in_its_configu
     await planned_bench.links.heal(fault_id)
     planned_bench.links.prepare(plan)
     assert written() == LinkSettings()
+
+
+@pytest.fixture
+def at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the emulated time, seconds."""
+
+    def turn(now_s: float) -> None:
+        monkeypatch.setattr(bench.links._clock, "now_ps", lambda: round(now_s * 10**12))
+
+    return turn
+
+
+async def test_what_comes_and_goes_is_stored_told_with_its_start_and_forgotten(
+    bench: Bench, at: Callable[[float], None]
+) -> None:
+    at(100.25)
+    spans = {"ramp_s": 10.0, "duration_s": 60.0}
+    report = await bench.links.set("n0-n1", {"quantum": LOSS, "classical": ClassicalSettings(loss_prob=0.5)}, **spans)
+    start = EmulatedTime(seconds=100, picoseconds=25 * 10**10)
+    assert report.now == start
+    assert list(report.quantum_layers) == [SettingsLayer(settings=LOSS, start=start, **spans)]
+    assert not report.HasField("desired_quantum")
+    assert report.quantum.layers == report.quantum_layers
+    assert report.classical.layers == report.classical_layers
+    assert bench.state.desired() == bench.channels.in_force
+    at(160.0)
+    assert len((await bench.links.get("n0-n1")).quantum_layers) == 1
+    at(160.25)
+    report = await bench.links.get("n0-n1")
+    assert not report.quantum_layers
+    assert not report.classical_layers
+    wanted = Desired({"n0-n1": LinkSettings(length_km=7)})
+    async with catching_up(bench):
+        await bench.links.set("n0-n1", {"quantum": wanted.quantum["n0-n1"]})
+        await bench.until_in_force(wanted)
+    assert bench.state.desired() == wanted
+
+
+async def test_a_plain_setting_takes_the_place_of_what_layers_say_of_it(bench: Bench) -> None:
+    both = LinkSettings(extra_loss_db=6, misalignment_prob=0.1)
+    await bench.links.set("n0-n1", {"quantum": both}, duration_s=1000)
+    await bench.links.set("n0-n1", {"quantum": LOSS})
+    (layer,) = bench.channels.in_force.layers_of("quantum", "n0-n1")
+    assert layer.settings == LinkSettings(misalignment_prob=0.1)
+    assert in_force(bench) == LOSS
+    await bench.links.reset("n0-n1", {"quantum": ["misalignment_prob"]})
+    assert bench.channels.in_force == Desired({"n0-n1": LOSS})
+    await bench.links.set("n0-n1", {"quantum": both}, ramp_s=1000)
+    await bench.links.reset("n0-n1", {"quantum": (), "classical": ()})
+    assert bench.channels.in_force == bench.state.desired() == Desired()
+
+
+@pytest.mark.parametrize(
+    ("spans", "text"),
+    [
+        ({"ramp_s": -1.0}, "ramp_s -1 is out of range"),
+        ({"duration_s": float("inf")}, "duration_s inf is out of range"),
+        ({"ramp_s": 10.0, "duration_s": 5.0}, "ramp_s 10 is longer than the 5 s that the settings last"),
+    ],
+)
+async def test_spans_that_cannot_be_are_refused(bench: Bench, spans: dict[str, float], text: str) -> None:
+    with pytest.raises(BadInputError, match=text):
+        await bench.links.set("n0-n1", {"quantum": LOSS}, **spans)
+    assert not bench.state.layout.desired.exists()
+
+
+async def test_faults_lie_over_what_comes_and_goes(planned_bench: Bench, at: Callable[[float], None]) -> None:
+    bench, links = planned_bench, planned_bench.links
+    at(100)
+    await links.set("n0-n1", {"quantum": LinkSettings(extra_loss_db=6, length_km=30)}, ramp_s=10)
+    fault_id, _ = await links.begin(fault(quantum=LinkSettings(length_km=40), added_loss_db=2))
+    own, top = bench.channels.in_force.layers_of("quantum", "n0-n1")
+    assert in_force(bench) == LinkSettings(extra_loss_db=3)  # planned 1, and 2 added
+    assert own.settings == LinkSettings(extra_loss_db=8, length_km=30)
+    assert (top.settings, top.start, top.duration_s) == (LinkSettings(length_km=40), EmulatedTime(), 0)
+    await links.heal(fault_id)
+    assert bench.channels.in_force == bench.state.desired()
+
+
+async def test_a_channel_that_starts_again_finds_what_is_left_of_layers(
+    planned_bench: Bench, at: Callable[[float], None]
+) -> None:
+    plan = planned_bench.plan.processes["qc-n0-n1"]
+    path = planned_bench.state.layout.config(plan.name)
+    at(100)
+    await planned_bench.links.set("n0-n1", {"quantum": LOSS}, ramp_s=5, duration_s=60)
+    at(150)
+    planned_bench.links.prepare(plan)
+    link = json_format.Parse(path.read_text(), process_pb2.ProcessConfig()).quantum_channel.links[0]
+    assert list(link.layers) == [SettingsLayer(settings=LOSS, start=EmulatedTime(seconds=100), ramp_s=5, duration_s=60)]
+    at(170)
+    planned_bench.links.prepare(plan)
+    assert not json_format.Parse(path.read_text(), process_pb2.ProcessConfig()).quantum_channel.links[0].layers

@@ -7,7 +7,7 @@ import pytest
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.testbed.desired import Desired
-from qnetem.testbed.overlay import checked_fault, difference, overlaid, planes_of
+from qnetem.testbed.overlay import checked_fault, overlaid, planes_of
 from qnetem.v1.parameters_pb2 import ClassicalSettings, LinkSettings
 from qnetem.v1.supervisor_pb2 import LinkFault
 
@@ -56,6 +56,22 @@ def test_no_healing_can_leave_a_loss_that_no_link_can_have() -> None:
     assert overlaid(OWN, [low, fault(197)], PLANNED).quantum[LINK].extra_loss_db == 197
 
 
+def test_faults_over_what_comes_and_goes_come_off_in_any_order_too() -> None:
+    own = OWN.laid("quantum", LINK, LinkSettings(extra_loss_db=9), start_ps=5, ramp_s=1, duration_s=0)
+    faults = [fault(6), fault(length_km=40), fault(extra_loss_db=30), fault(2)]
+    both = overlaid(own, faults, PLANNED)
+    layers = both.layers_of("quantum", LINK)
+    assert both.quantum[LINK] == LinkSettings(extra_loss_db=11, length_km=7)
+    assert [layer.settings for layer in layers] == [
+        LinkSettings(extra_loss_db=17),
+        LinkSettings(extra_loss_db=38, length_km=40),
+    ]
+    assert overlaid(own, [], PLANNED) == own
+    high = OWN.laid("quantum", LINK, LinkSettings(extra_loss_db=199), start_ps=0, ramp_s=0, duration_s=1)
+    with pytest.raises(BadInputError, match=r"faults could add up to 205dB"):
+        overlaid(high, [fault(6)], PLANNED)
+
+
 @pytest.mark.parametrize("added_db", [-1.0, 201.0, math.nan, math.inf])
 def test_a_loss_out_of_range_is_refused(added_db: float) -> None:
     with pytest.raises(BadInputError, match=r"added_loss_db .* is out of range"):
@@ -69,10 +85,3 @@ def test_a_fault_that_does_nothing_is_refused_and_settings_are_checked() -> None
         checked_fault(fault(efficiency=2))
     assert planes_of(checked_fault(fault(1))) == ("quantum",)
     assert planes_of(LinkFault(classical=ClassicalSettings(is_up=False))) == ("classical",)
-
-
-def test_a_difference_makes_what_is_new_and_takes_back_what_is_gone() -> None:
-    old, new = LinkSettings(length_km=7, extra_loss_db=3), LinkSettings(extra_loss_db=0, dark_count_hz=1)
-    assert difference(old, new) == (LinkSettings(extra_loss_db=0, dark_count_hz=1), ["length_km"])
-    assert difference(new, new) == (LinkSettings(), [])
-    assert difference(LinkSettings(), new) == (new, [])
