@@ -68,6 +68,7 @@ class BlockJob:
         node: What the node's links share.
         record: The link's figures.
         wire: The session.
+        error_count: Errors in Z that reconciliation found; None at the transmitter, and before it is over.
     """
 
     block_id: str
@@ -77,6 +78,7 @@ class BlockJob:
     node: NodeContext
     record: LinkRecord
     wire: Wire[Any, Any]
+    error_count: int | None = None
     _inbox: asyncio.Queue[Any] = field(default_factory=lambda: asyncio.Queue(_INBOX_LIMIT))
 
     def deliver(self, message: Any) -> None:

@@ -28,7 +28,8 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
     cascade = await asyncio.to_thread(CascadeReceiver, raw.z_bits, start.permutation_seed, start.qber_estimate_prob)
     await _correct(job, cascade)
     errors = np.bincount(raw.z_intensities[cascade.error_positions], minlength=len(raw.z_counts))
-    qber_prob = float(errors.sum()) / len(raw.z_bits)
+    job.error_count = int(errors.sum())
+    qber_prob = job.error_count / len(raw.z_bits)
     await wire.send(
         block_corrected=link_session_pb2.BlockCorrected(
             block_id=block_id,

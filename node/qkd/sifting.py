@@ -171,6 +171,11 @@ class BlockAssembler:
         self._z_count = 0
 
     @property
+    def number(self) -> int:
+        """Return the number of the block under assembly."""
+        return self._number
+
+    @property
     def pending_bits(self) -> int:
         """Return how many sifted bits wait for their block to fill."""
         return self._z_count
