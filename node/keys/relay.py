@@ -157,7 +157,7 @@ class Relay:
             attempts.outcomes.append(outcome)
             _log.warning("relay.attempt.failed", targets=sorted(targets), reason=outcome.reason, hop=list(outcome.hop))
             is_fresh = self._has_sound(targets, wish)
-            if attempts.left_s < pause_s or (outcome.is_dry and not is_fresh):
+            if attempts.left_s < self._courier.times.attempt_s or (outcome.is_dry and not is_fresh):
                 raise attempts.error(targets, asked)
             if not is_fresh:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from node.keys.directory import Directory
-from node.keys.records import UnusableBlocksError, is_key_id
+from node.keys.records import PoolExhaustedError, UnusableBlocksError, is_key_id
 from node.keys.relay_courier import Courier, NoRouteError
 from node.keys.relay_frame import checked_path, header_of, pieces_of
 from node.keys.relay_hops import Hops, Outcome, response_of
@@ -88,6 +88,8 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
             refused = response_of(Outcome(False, True, error.reason, (previous, own_node)), maybe_retained=False)
             refused.unusable_block_ids.extend(error.block_ids)
             return refused
+        except PoolExhaustedError as error:
+            return response_of(Outcome(False, True, error.reason, (own_node, next_node or "")), maybe_retained=False)
         if arrival.onward is None or next_node is None:
             return pb.RelayResponse(ack_status=pb.ACK_STATUS_RELAYED)
         left_s = max(_LEAST_S, _left_s(context) - self._courier.times.hop_s)
@@ -115,7 +117,9 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         if not 1 <= len(request.pads) <= _MAX_PER_CALL:
             raise BadInputError(f"{len(request.pads)} pads, not 1 to {_MAX_PER_CALL}")
         burns = [Burn(_checked_id(one.transfer_id), pieces_of(one.pad)) for one in request.pads]
-        await self._relays.burn(previous, burns)
+        further = await self._relays.burn(previous, burns)
+        if further:
+            await self._hops.to_burn(sorted(further))
         _log.info("relay.pads.burned", peer_node=previous, pads_count=len(burns))
         return pb.BurnPadsResponse()
 

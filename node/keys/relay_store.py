@@ -3,6 +3,7 @@
 Every call is one durable step, as those of node.keys.store.
 """
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
@@ -17,10 +18,8 @@ from node.keys.store import KeyStore
 from qnetem.runtime.errors import BadInputError
 from qnetem.v1 import key_relay_pb2 as pb
 
-__all__ = ["IN_FLIGHT_S", "RelayStore"]
+__all__ = ["RelayStore"]
 
-# a middle node that heard nothing of a transfer for so long burns its pad; sources give up long before
-IN_FLIGHT_S: Final = 60.0
 _OPEN: Final = declare_step("relay.open", "fresh keys are RESERVED at their source and sealed for the first hop")
 _OPEN_BLOCK: Final = declare_step("relay.open.block", "a fresh block is PREPARED at its source and sealed")
 _RELEASE: Final = declare_step("relay.release", "every target holds the keys: they are handed to their master")
@@ -178,6 +177,10 @@ class RelayStore:
 
     # pads of hops
 
+    async def in_flight(self) -> int:
+        """Return how many pads were spent on transfers of which it is not known here whether they went through."""
+        return await self._store.run(None, relay_voids.in_flight)
+
     async def peers_to_burn(self) -> set[str]:
         """Return the neighbours that have not confirmed a burn."""
         return await self._store.run(None, relay_voids.peers_to_burn)
@@ -190,13 +193,13 @@ class RelayStore:
         """Note that the neighbour has burned the pads too."""
         await self._store.run(_BURN_CONFIRM, lambda db: relay_voids.confirm_burns(db, transfer_ids, self._now_s()))
 
-    async def burn(self, previous_node: str, burns: Sequence[Burn]) -> None:
+    async def burn(self, previous_node: str, burns: Sequence[Burn]) -> set[str]:
         """Burn pads that a neighbour gave up; see relay_voids.burn."""
-        await self._store.run(_BURN, lambda db: relay_voids.burn(db, previous_node, burns, self._now_s()))
+        return await self._store.run(_BURN, lambda db: relay_voids.burn(db, previous_node, burns, self._now_s()))
 
     # time
 
-    async def sweep(self, in_flight_s: float = IN_FLIGHT_S, *, is_restart: bool = False) -> RelaySweep:
+    async def sweep(self, in_flight_s: float = math.inf, *, is_restart: bool = False) -> RelaySweep:
         """Give up and forget what is due; see relay_voids.sweep."""
         return await self._store.run(
             _SWEEP,

@@ -17,6 +17,7 @@ class RelayTimes:
         call_s: To be told a burn, a void, an assignment.
         retry_s: The first pause before the same is tried again; doubled each time.
         idle_s: The longest pause; also how often the store is swept.
+        in_flight_s: A middle node that heard nothing of a transfer for so long burns its pad; sources give up before.
         settle_s: How long a middle node gathers what went through before it is noted on the disk.
     """
 
@@ -27,4 +28,5 @@ class RelayTimes:
     call_s: float = 1.0
     retry_s: float = 0.05
     idle_s: float = 5.0
+    in_flight_s: float = 60.0
     settle_s: float = 0.5

@@ -84,7 +84,7 @@ class RelayUpkeep:
             return
 
     async def _sweep(self) -> None:
-        swept = await self._relays.sweep()
+        swept = await self._relays.sweep(self._courier.times.in_flight_s)
         if swept.abandoned_count or swept.given_up_count:
             _log.warning("relay.swept", abandoned_count=swept.abandoned_count, given_up_count=swept.given_up_count)
             await self._hops.to_burn(sorted(await self._relays.peers_to_burn()))

@@ -13,6 +13,7 @@ from node.keys import blocks, ledger, material, pools, transfers
 from node.keys.records import KeyState, Piece, StoreLimits
 from node.keys.relay_frame import pieces_of
 from node.keys.relay_machine import (
+    Pad,
     PadEvent,
     Receipt,
     ReceiptEvent,
@@ -33,6 +34,7 @@ __all__ = [
     "burn",
     "confirm_burns",
     "confirm_voids",
+    "in_flight",
     "peers_to_burn",
     "pending_burns",
     "pending_voids",
@@ -65,6 +67,11 @@ class RelaySweep:
 # at the node that gave a pad
 
 
+def in_flight(db: sqlite3.Connection) -> int:
+    """Return how many pads were spent on transfers whose end is not known here."""
+    return int(db.execute("SELECT count(*) FROM transfers WHERE pad_state = 'spent'").fetchone()[0])
+
+
 def peers_to_burn(db: sqlite3.Connection) -> set[str]:
     """Return the neighbours that have not confirmed a burn."""
     return {row[0] for row in db.execute("SELECT DISTINCT next_node FROM transfers WHERE pad_state = 'burn_pending'")}
@@ -91,12 +98,19 @@ def confirm_burns(db: sqlite3.Connection, transfer_ids: Iterable[str], now_s: fl
 # at the node that was to take it
 
 
-def burn(db: sqlite3.Connection, previous_node: str, burns: Sequence[Burn], now_s: float) -> None:
+def burn(db: sqlite3.Connection, previous_node: str, burns: Sequence[Burn], now_s: float) -> set[str]:
     """Burn pads that the neighbour gave up, came the transfers or not; may be repeated.
+
+    A transfer that came and was sent on, and of which nothing was heard since, is given up here too: nobody will send
+    it again.
+
+    Returns:
+        The next nodes that now have pads to burn themselves.
 
     Raises:
         DeniedError: A transfer is known, and not from this neighbour.
     """
+    further: set[str] = set()
     for one in burns:
         row = find(db, one.transfer_id)
         if row is not None and (row.role == "source" or row.previous_node not in ("", previous_node)):
@@ -104,12 +118,16 @@ def burn(db: sqlite3.Connection, previous_node: str, burns: Sequence[Burn], now_
         state = receipt_after(row.receipt if row is not None else None, ReceiptEvent.BURN)
         if row is None:
             insert(db, _tombstone(one.transfer_id, state, previous_node=previous_node), (), now_s)
+        elif row.pad_state == Pad.SPENT:
+            change_pad(db, row, PadEvent.GIVEN_UP, now_s)
+            further.add(row.next_node)
         for piece in one.pieces:
             span = transfers.given_span(db, previous_node, piece)
             if span is not None and not material.is_claimed(db, span):
                 material.claim(db, span)
                 material.destroy(db, [span])
                 pools.move(db, previous_node, "peer_available", "voided", piece.length_bits)
+    return further
 
 
 def _tombstone(transfer_id: str, state: Receipt, *, source_node: str = "", previous_node: str = "") -> Row:
