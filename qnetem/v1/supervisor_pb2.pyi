@@ -216,9 +216,12 @@ class LinkPlace(_message.Message):
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     QUANTUM_CHANNEL_FIELD_NUMBER: _builtins.int
     CLASSICAL_CHANNEL_FIELD_NUMBER: _builtins.int
+    TRANSMITTER_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     quantum_channel: _builtins.str
     classical_channel: _builtins.str
+    transmitter: _builtins.str
+    """The end that sends the light."""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """In the order of the topology."""
@@ -230,10 +233,11 @@ class LinkPlace(_message.Message):
         endpoints: _abc.Iterable[_builtins.str] | None = ...,
         quantum_channel: _builtins.str = ...,
         classical_channel: _builtins.str = ...,
+        transmitter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical_channel", b"classical_channel", "endpoints", b"endpoints", "link_id", b"link_id", "quantum_channel", b"quantum_channel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical_channel", b"classical_channel", "endpoints", b"endpoints", "link_id", b"link_id", "quantum_channel", b"quantum_channel", "transmitter", b"transmitter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -560,6 +564,7 @@ class LinkReport(_message.Message):
     QUANTUM_LAYERS_FIELD_NUMBER: _builtins.int
     CLASSICAL_LAYERS_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     @_builtins.property
     def quantum(self) -> _quantum_channel_pb2.QuantumLinkState: ...
@@ -583,6 +588,10 @@ class LinkReport(_message.Message):
     def now(self) -> _parameters_pb2.EmulatedTime:
         """Emulated time of the report."""
 
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the order of the topology: forth is from the first to the second."""
+
     def __init__(
         self,
         *,
@@ -595,10 +604,11 @@ class LinkReport(_message.Message):
         quantum_layers: _abc.Iterable[_parameters_pb2.SettingsLayer] | None = ...,
         classical_layers: _abc.Iterable[_parameters_pb2.ClassicalLayer] | None = ...,
         now: _parameters_pb2.EmulatedTime | None = ...,
+        endpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "now", b"now", "quantum", b"quantum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "classical_layers", b"classical_layers", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "faults", b"faults", "link_id", b"link_id", "now", b"now", "quantum", b"quantum", "quantum_layers", b"quantum_layers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classical", b"classical", "classical_layers", b"classical_layers", "desired_classical", b"desired_classical", "desired_quantum", b"desired_quantum", "endpoints", b"endpoints", "faults", b"faults", "link_id", b"link_id", "now", b"now", "quantum", b"quantum", "quantum_layers", b"quantum_layers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
