@@ -21,6 +21,7 @@ class Parcel:
     """A stretch of clicks, due at the receiver when its last pulse arrives.
 
     Attributes:
+        bias_ratio: Bias current of the detectors meanwhile, against what is normal.
         is_delivered: Resolved when its fate is known.
     """
 
@@ -29,6 +30,7 @@ class Parcel:
     sample: Sample
     due_ps: int
     is_last: bool
+    bias_ratio: float = 1.0
     is_delivered: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def settle(self, is_delivered: bool) -> None:
@@ -75,7 +77,12 @@ class Delivery:
                     await self._clock.sleep_until(parcel.due_ps)
                     lag_ps = max(0, self._clock.now_ps() - parcel.due_ps)
                     message = clicks_message(
-                        parcel.train_id, parcel.first_block, parcel.sample, is_last=parcel.is_last, lag_ps=lag_ps
+                        parcel.train_id,
+                        parcel.first_block,
+                        parcel.sample,
+                        is_last=parcel.is_last,
+                        lag_ps=lag_ps,
+                        bias_ratio=parcel.bias_ratio,
                     )
                     await write(message)
                     parcel.settle(True)

@@ -6,16 +6,17 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from qnetem.runtime.clock import PS_PER_S, Clock, from_time
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import quantum_channel_pb2
+from quantum_channel.course import Run
 from quantum_channel.delivery import Delivery, Parcel
 from quantum_channel.link import Link
-from quantum_channel.sampler import COLD, Keys, Sample, Sampler
+from quantum_channel.passage import START, Readings, bias_ratio, pass_runs
+from quantum_channel.sampler import Keys, Sampler
 from quantum_channel.seat import Seat
 from quantum_channel.train import BadTrainError, Train, TrainOrder, stretch_limit
+from quantum_channel.wire import PartnerClicks, partner_clicks, partner_clicks_message
 
 __all__ = ["Ends", "Nature"]
 
@@ -40,15 +41,11 @@ class _Passed:
     due_ps: int
     train_id: int
     last: Parcel | None
+    readings: Readings
 
 
-def _dark(block_count: int) -> Sample:
-    return Sample(
-        np.zeros(block_count, dtype=np.uint32),
-        np.zeros(0, dtype=np.int32),
-        np.zeros(0, dtype=np.uint8),
-        np.zeros(0, dtype=np.int32),
-    )
+# what a transmitter is told, in order; None: nothing more
+_Told = _Passed | PartnerClicks | None
 
 
 class Nature:
@@ -103,12 +100,12 @@ class Nature:
         ahead_ps = round(_AHEAD_LIMIT_S * self._clock.scale * PS_PER_S)
         order = TrainOrder(ahead_ps)
         trains: asyncio.Queue[Train | None] = asyncio.Queue(_TRAINS)
-        passed: asyncio.Queue[_Passed | None] = asyncio.Queue(_TRAINS)
+        told: asyncio.Queue[_Told] = asyncio.Queue(_TRAINS)
         ready = quantum_channel_pb2.TransmitReady(has_receiver=self.has_receiver)
         await write(quantum_channel_pb2.TransmitResponse(ready=ready))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pass_all(trains, passed))
-            tasks.create_task(self._report_all(passed, write))
+            tasks.create_task(self._pass_all(trains, told))
+            tasks.create_task(self._report_all(told, write))
             async for request in requests:
                 await trains.put(self._taken(request, order))
             await trains.put(None)
@@ -117,72 +114,92 @@ class Nature:
         if request.WhichOneof("event") != "train":
             raise BadTrainError("a stream goes on with trains")
         asked = request.train
-        period_ps = self.link.effective.period_ps
+        period_ps = self.link.timeline.planned.period_ps
         train = Train(asked.first_block, asked.block_count, from_time(asked.start), period_ps)
         order.take(train, asked.train_id, self._clock.now_ps())
         return train
 
-    async def _pass_all(self, trains: "asyncio.Queue[Train | None]", passed: "asyncio.Queue[_Passed | None]") -> None:
+    async def _pass_all(self, trains: "asyncio.Queue[Train | None]", told: "asyncio.Queue[_Told]") -> None:
         try:
             while (train := await trains.get()) is not None:
-                await passed.put(await self._pass(train))
+                await told.put(await self._pass(train, told))
                 if trains.empty():
                     self.link.rest()
-            await passed.put(None)
+            await told.put(None)
         finally:
             self.link.rest()
 
-    async def _pass(self, train: Train) -> _Passed:
+    async def _pass(self, train: Train, told: "asyncio.Queue[_Told]") -> _Passed:
         """Let one train pass; its clicks go to the receiver that listens as it starts, if it goes on listening."""
         link, loop = self.link, asyncio.get_running_loop()
         link.begin(train.first_block, train.start_ps)
         await self._clock.sleep_until(train.start_ps)
-        delivery, carry = self._delivery, COLD
+        delivery, left, readings = self._delivery, START, Readings(train.first_block)
         parcel: Parcel | None = None
         block, due_ps = train.first_block, train.start_ps
         while block < train.end_block:
-            count = train.end_block - block
             is_heard = delivery is not None and not delivery.is_over
-            if is_heard:
-                most = stretch_limit(link.response, train.period_ps, self._clock.scale)
-                count = -(-count // -(-count // most))  # as many to each of the stretches that are left
-            response, is_up = link.response, link.effective.is_up
-            end_ps = train.time_ps(block + count)
-            due_ps = end_ps + link.latency_ps
+            runs = await self._runs(train, block, is_heard)
+            end_block = runs[-1].end_block
+            end_ps = train.time_ps(end_block)
+            due_ps = end_ps + link.latency_ps(end_ps)
             # from here on changes hold from the next stretch on
-            link.begin(block + count, end_ps)
+            link.begin(end_block, end_ps)
+            for run in runs:
+                readings.add(run)
             parcel = None
             if delivery is not None and is_heard:
-                # what is dark leaves nothing behind
-                sample = _dark(count)
-                if not is_up:
-                    carry = COLD
-                else:
-                    sample, carry = await loop.run_in_executor(
-                        self._pool, self._sampler, response, self._keys, block, count, carry
-                    )
-                is_last = block + count == train.end_block
-                parcel = Parcel(train.first_block, block, sample, due_ps, is_last)
+                weather = link.course.weather
+                passed, left = await loop.run_in_executor(
+                    self._pool, pass_runs, self._sampler, self._keys, weather, train, runs, left
+                )
+                is_last = end_block == train.end_block
+                parcel = Parcel(train.first_block, block, passed.tagged, due_ps, is_last, bias_ratio(runs))
                 await delivery.put(parcel)
-                link.click_count += len(sample.offsets)
-            link.pulse_count += count * BLOCK_PULSES
-            block += count
+                link.click_count += len(passed.tagged.offsets)
+                if passed.has_partners:
+                    await self._clock.sleep_until(end_ps)
+                    await told.put(partner_clicks(train.first_block, block, passed.sample, is_last=is_last))
+            link.pulse_count += (end_block - block) * BLOCK_PULSES
+            block = end_block
             await self._clock.sleep_until(end_ps)
-        return _Passed(due_ps, train.first_block, parcel)
+        return _Passed(due_ps, train.first_block, parcel, readings)
+
+    async def _runs(self, train: Train, block: int, is_heard: bool) -> list[Run]:
+        """Return what the next stretch of a train is like. What nobody hears is one run, as it is when it begins."""
+        while True:
+            course = self.link.course
+            cell = course.cell(train.time_ps(block))
+            count = train.end_block - block
+            if not is_heard:
+                return [Run(block, count, cell)]
+            most = stretch_limit(cell.response, train.period_ps, self._clock.scale)
+            end_block = block - (-count // -(-count // most))  # as many to each of the stretches that are left
+            if cell.until_ps is None or train.first_from(cell.until_ps) >= end_block:
+                return [Run(block, end_block - block, cell)]
+            runs = await asyncio.get_running_loop().run_in_executor(self._pool, course.runs, train, block, end_block)
+            # a change that came meanwhile holds from this stretch on
+            if self.link.course is course:
+                return runs
 
     async def _report_all(
-        self,
-        passed: "asyncio.Queue[_Passed | None]",
-        write: Callable[[quantum_channel_pb2.TransmitResponse], Awaitable[Any]],
+        self, told: "asyncio.Queue[_Told]", write: Callable[[quantum_channel_pb2.TransmitResponse], Awaitable[Any]]
     ) -> None:
-        while (train := await passed.get()) is not None:
-            if train.last is None:
-                await self._clock.sleep_until(train.due_ps)
-            is_delivered = train.last is not None and await train.last.is_delivered
-            done = quantum_channel_pb2.TrainDone(
-                train_id=train.train_id,
-                is_delivered=is_delivered,
-                lag_ps=max(0, self._clock.now_ps() - train.due_ps),
-                power_ratio=1.0,
-            )
-            await write(quantum_channel_pb2.TransmitResponse(done=done))
+        while (event := await told.get()) is not None:
+            if isinstance(event, _Passed):
+                await write(await self._done(event))
+            else:
+                await write(partner_clicks_message(event))
+
+    async def _done(self, train: _Passed) -> quantum_channel_pb2.TransmitResponse:
+        if train.last is None:
+            await self._clock.sleep_until(train.due_ps)
+        is_delivered = train.last is not None and await train.last.is_delivered
+        done = quantum_channel_pb2.TrainDone(
+            train_id=train.train_id,
+            is_delivered=is_delivered,
+            lag_ps=max(0, self._clock.now_ps() - train.due_ps),
+            back_reflection_photons=train.readings.back_reflection_photons,
+            power_ratio=train.readings.power_ratio(self.link.course.weather.chance),
+        )
+        return quantum_channel_pb2.TransmitResponse(done=done)

@@ -11,6 +11,7 @@ from qnetem.runtime.errors import BadInputError
 __all__ = [
     "RANGES",
     "SETTABLE",
+    "TOGETHER",
     "BadLinkError",
     "Parameters",
     "Settings",
@@ -101,6 +102,10 @@ RANGES: Final[Mapping[str, tuple[float, float]]] = {
 # what the ends have agreed on, or have built
 _BUILT: Final = frozenset({"clock_hz", "transmitter_p_z", "receiver_p_z", "pair_brightness"})
 SETTABLE: Final = frozenset({*RANGES, "is_up"} - _BUILT)
+# whose values limit each other
+TOGETHER: Final = frozenset(
+    {"aperture_m", "bin_separation_ps", "bin_width_ps", "divergence_rad", "length_km", "loss_event_hz", "loss_event_s"}
+)
 _INTENSITY_LIMIT: Final = 16
 _MEAN_PHOTONS_LIMIT: Final = 100.0
 _EVENTS_AT_ONCE: Final = 1_000.0

@@ -2,22 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from qnetem.runtime import rpc
-from qnetem.runtime.clock import Clock, to_time
 from qnetem.runtime.errors import BadInputError, DeniedError, NotFoundError
 from qnetem.runtime.process import Process
-from qnetem.v1 import process_pb2, quantum_channel_pb2, quantum_channel_pb2_grpc
+from qnetem.v1 import parameters_pb2, process_pb2, quantum_channel_pb2, quantum_channel_pb2_grpc
 from quantum_channel import wire
+from quantum_channel.layers import Layer
 from quantum_channel.link import Link
 from quantum_channel.metrics import LinkCollector
 from quantum_channel.nature import Ends, Nature
-from quantum_channel.parameters import SETTABLE, BadLinkError
+from quantum_channel.parameters import BadLinkError
 from quantum_channel.sampler import Keys, Sampler
+from quantum_channel.states import change_fields, link_state
+from quantum_channel.time_transfer import stamps
 from quantum_channel.train import BadTrainError
 
 __all__ = ["QuantumChannelServicer", "QuantumLinkServicer", "serve"]
@@ -40,13 +42,18 @@ def _admit(context: Any, uri: str, role: str, link_id: str) -> None:
         raise DeniedError(f"{caller} is not the {role} of link {link_id}")
 
 
+def _admit_end(context: Any, nature: Nature, link_id: str) -> None:
+    if rpc.caller_uri(context) != nature.ends.transmitter:
+        _admit(context, nature.ends.receiver, "end", link_id)
+
+
 class QuantumChannelServicer(quantum_channel_pb2_grpc.QuantumChannelServiceServicer):
     """The two ends of each link."""
 
-    def __init__(self, links: Mapping[str, Nature], clock: Clock) -> None:
-        """Serve the ends of `links`, by `clock`."""
+    def __init__(self, links: Mapping[str, Nature], process: Process) -> None:
+        """Serve the ends of `links`; what devices are told goes to the process's journal."""
         self._links = links
-        self._clock = clock
+        self._process = process
 
     # gRPC takes handlers that write; the stubs know only such as yield
     async def Transmit(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
@@ -72,31 +79,43 @@ class QuantumChannelServicer(quantum_channel_pb2_grpc.QuantumChannelServiceServi
             await nature.deliver_forever(context.write)
 
     async def Align(self, request: quantum_channel_pb2.AlignRequest, context: Any) -> quantum_channel_pb2.AlignResponse:
-        """Turn the polarisation back to where it was aligned; as long as it does not drift, it is there."""
+        """Turn the receiver's polarisation back, from the next block on."""
         nature = _link(self._links, request.link_id)
         _admit(context, nature.ends.receiver, "receiver", request.link_id)
-        return quantum_channel_pb2.AlignResponse(effective_from_block=nature.link.next_block)
+        nature.link.align(self._process.clock.now_ps())
+        self._told(nature, "aligned", context)
+        return quantum_channel_pb2.AlignResponse(effective_from_block=nature.link.effective_from_block)
 
     async def Tune(self, request: quantum_channel_pb2.TuneRequest, context: Any) -> quantum_channel_pb2.TuneResponse:
-        """Trim what is an end's own; devices without a gate or a drift take it and stay as they are."""
+        """Trim what is an end's own, from the next block on."""
         nature = _link(self._links, request.link_id)
-        if request.HasField("gate_offset_ps"):
+        _admit_end(context, nature, request.link_id)
+        gate_offset_ps = request.gate_offset_ps if request.HasField("gate_offset_ps") else None
+        trim_ratio = request.intensity_trim_ratio if request.HasField("intensity_trim_ratio") else None
+        if gate_offset_ps is not None:
             _admit(context, nature.ends.receiver, "receiver", request.link_id)
-        if request.HasField("intensity_trim_ratio"):
+        if trim_ratio is not None:
             _admit(context, nature.ends.transmitter, "transmitter", request.link_id)
-        return quantum_channel_pb2.TuneResponse(effective_from_block=nature.link.next_block)
+        now_ps = self._process.clock.now_ps()
+        nature.link.tune(now_ps, gate_offset_ps=gate_offset_ps, intensity_trim_ratio=trim_ratio)
+        self._told(nature, "tuned", context)
+        return quantum_channel_pb2.TuneResponse(effective_from_block=nature.link.effective_from_block)
 
     async def TransferTime(
         self, request: quantum_channel_pb2.TransferTimeRequest, context: Any
     ) -> quantum_channel_pb2.TransferTimeResponse:
-        """Exchange time stamps between the two ends; both clocks are the testbed's."""
+        """Exchange a signal each way between the two ends; answer when the second one is back."""
         nature = _link(self._links, request.link_id)
-        if rpc.caller_uri(context) != nature.ends.transmitter:
-            _admit(context, nature.ends.receiver, "end", request.link_id)
-        back_ps = self._clock.now_ps()
-        away_ps = back_ps - nature.link.latency_ps
-        return quantum_channel_pb2.TransferTimeResponse(
-            t1_ps=away_ps - nature.link.latency_ps, t2_ps=away_ps, t3_ps=away_ps, t4_ps=back_ps
+        _admit_end(context, nature, request.link_id)
+        clock = self._process.clock
+        read = stamps(nature.link, clock.now_ps())
+        await clock.sleep_until(read.back_ps)
+        t1_ps, t2_ps, t3_ps, t4_ps = read.read_ps
+        return quantum_channel_pb2.TransferTimeResponse(t1_ps=t1_ps, t2_ps=t2_ps, t3_ps=t3_ps, t4_ps=t4_ps)
+
+    def _told(self, nature: Nature, how: str, context: Any) -> None:
+        self._process.journal.write(
+            "quantum_channel.link.changed", how=how, by=rpc.caller_uri(context), **change_fields(nature.link)
         )
 
 
@@ -111,9 +130,10 @@ class QuantumLinkServicer(quantum_channel_pb2_grpc.QuantumLinkServiceServicer):
     async def SetLink(
         self, request: quantum_channel_pb2.SetLinkRequest, context: Any
     ) -> quantum_channel_pb2.SetLinkResponse:
-        """Merge settings of a link, from the next block on."""
+        """Merge settings of a link, or lay them over it for a while, from the next block on."""
         nature = _link(self._links, request.link_id)
-        nature.link.set(wire.settings_from_message(request.settings), self._process.clock.now_ps())
+        settings, now_ps = wire.settings_from_message(request.settings), self._process.clock.now_ps()
+        nature.link.set(settings, now_ps, request.ramp_s, request.duration_s)
         return quantum_channel_pb2.SetLinkResponse(state=self._changed(nature, "set", context))
 
     async def ResetLink(
@@ -127,58 +147,56 @@ class QuantumLinkServicer(quantum_channel_pb2_grpc.QuantumLinkServiceServicer):
     async def ReplaceLink(
         self, request: quantum_channel_pb2.ReplaceLinkRequest, context: Any
     ) -> quantum_channel_pb2.ReplaceLinkResponse:
-        """Have settings in the place of all that are in force, from the next block on."""
+        """Have settings and layers in the place of all that are in force, from the next block on."""
         nature = _link(self._links, request.link_id)
-        nature.link.replace(wire.settings_from_message(request.settings), self._process.clock.now_ps())
+        now_ps = self._process.clock.now_ps()
+        layers = _layers(request.link_id, request.layers, nature.link.from_now_ps(now_ps))
+        nature.link.replace(wire.settings_from_message(request.settings), layers, now_ps)
         return quantum_channel_pb2.ReplaceLinkResponse(state=self._changed(nature, "replaced", context))
 
     async def GetLink(
         self, request: quantum_channel_pb2.GetLinkRequest, context: Any
     ) -> quantum_channel_pb2.GetLinkResponse:
         """Return the state of a link."""
-        return quantum_channel_pb2.GetLinkResponse(state=_state(_link(self._links, request.link_id)))
+        return quantum_channel_pb2.GetLinkResponse(state=self._state(_link(self._links, request.link_id)))
 
     def _changed(self, nature: Nature, how: str, context: Any) -> quantum_channel_pb2.QuantumLinkState:
         link = nature.link
         self._process.journal.write(
-            "quantum_channel.link.changed",
-            link_id=link.link_id,
-            how=how,
-            by=rpc.caller_uri(context),
-            effective_from_block=link.effective_from_block,
-            effective_since_ps=link.effective_since_ps,
-            **{name: getattr(link.effective, name) for name in sorted(SETTABLE)},
+            "quantum_channel.link.changed", how=how, by=rpc.caller_uri(context), **change_fields(link)
         )
+        is_up = link.at(link.effective_since_ps).is_up
         self._process.telemetry.publish(
-            f"quantum/{link.link_id}", {"link_id": link.link_id, "is_up": link.effective.is_up, **link.settings}
+            f"quantum/{link.link_id}", {"link_id": link.link_id, "is_up": is_up, **link.settings}
         )
-        return _state(nature)
+        return self._state(nature)
+
+    def _state(self, nature: Nature) -> quantum_channel_pb2.QuantumLinkState:
+        return link_state(nature, self._process.clock.now_ps())
 
 
-def _state(nature: Nature) -> quantum_channel_pb2.QuantumLinkState:
-    link = nature.link
-    return quantum_channel_pb2.QuantumLinkState(
-        link_id=link.link_id,
-        effective=wire.parameters_message(link.effective),
-        settings=wire.settings_message(link.settings),
-        is_up=link.effective.is_up,
-        effective_since=to_time(link.effective_since_ps),
-        effective_from_block=link.effective_from_block,
-        has_transmitter=nature.transmitter.is_taken,
-        has_receiver=nature.has_receiver,
-        pulse_count=link.pulse_count,
-        click_count=link.click_count,
-        lag_ps=nature.lag_ps,
-    )
+def _layers(link_id: str, messages: Iterable[parameters_pb2.SettingsLayer], now_ps: int) -> list[Layer]:
+    try:
+        return [wire.layer_from_message(message, now_ps) for message in messages]
+    except BadInputError as error:
+        raise BadLinkError(f"link {link_id}: {error}") from None
 
 
 def _nature(config: process_pb2.QuantumLinkConfig, process: Process, sampler: Sampler, pool: Executor) -> Nature:
     try:
         keys = Keys.of(config.nature_secret, config.transmitter_secret, config.receiver_secret)
         planned = wire.parameters_from_message(config.planned)
+        series = [wire.series_from_message(message) for message in config.series]
     except BadInputError as error:
         raise BadLinkError(f"link {config.link_id}: {error}") from None
-    link = Link(config.link_id, planned, wire.settings_from_message(config.settings))
+    link = Link(
+        config.link_id,
+        planned,
+        wire.settings_from_message(config.settings),
+        config.nature_secret,
+        layers=_layers(config.link_id, config.layers, process.clock.now_ps()),
+        series=series,
+    )
     return Nature(link, keys, Ends(config.transmitter_uri, config.receiver_uri), process.clock, sampler, pool)
 
 
@@ -213,10 +231,10 @@ async def serve(process: Process) -> AsyncIterator[None]:
             if link_config.link_id in links:
                 raise BadInputError(f"link {link_config.link_id}: given twice")
             links[link_config.link_id] = _nature(link_config, process, sampler, pool)
-        process.metrics.register(LinkCollector(links))
+        process.metrics.register(LinkCollector(links, process.clock))
         peer = rpc.Registration(
             quantum_channel_pb2_grpc.add_QuantumChannelServiceServicer_to_server,
-            QuantumChannelServicer(links, process.clock),
+            QuantumChannelServicer(links, process),
             _PEER,
             {
                 "Transmit": [nature.ends.transmitter for nature in links.values()],

@@ -1,5 +1,6 @@
 """quantum_channel.train: trains of pulses: which ones are taken, when they pass, how they are cut. Pure."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,13 +8,23 @@ from qnetem.runtime.errors import BadInputError
 from qnetem.runtime.rng import BLOCK_PULSES
 from quantum_channel.response import Response
 
-__all__ = ["CLICK_BYTES", "MAX_TRAIN_BLOCKS", "BadTrainError", "Train", "TrainOrder", "stretch_limit"]
+__all__ = [
+    "CLICK_BYTES",
+    "MAX_TRAIN_BLOCKS",
+    "STRETCH_BYTES",
+    "BadTrainError",
+    "Train",
+    "TrainOrder",
+    "expected_bytes",
+    "stretch_limit",
+]
 
 MAX_TRAIN_BLOCKS: Final = 1 << 16
 CLICK_BYTES: Final = 9  # int32 offset, uint8 detectors, int32 arrival
 # pulse indices are of 64 bits
 _BLOCK_LIMIT: Final = 1 << 44
-_STRETCH_BYTES: Final = 900_000
+# of clicks in one message, about
+STRETCH_BYTES: Final = 900_000
 _STRETCH_S: Final = 0.25
 
 
@@ -41,6 +52,16 @@ class Train:
     def time_ps(self, block: int) -> int:
         """Return when the first pulse of a block of the train, or of the block behind its last, is emitted."""
         return self.start_ps + round((block - self.first_block) * BLOCK_PULSES * self.period_ps)
+
+    def first_from(self, time_ps: int) -> int:
+        """Return the first block that begins at a time or later; blocks behind the last count on."""
+        block = self.first_block + max(0, math.ceil((time_ps - self.start_ps) / (BLOCK_PULSES * self.period_ps)))
+        # a double does not hold every picosecond
+        while block > self.first_block and self.time_ps(block - 1) >= time_ps:
+            block -= 1
+        while self.time_ps(block) < time_ps:
+            block += 1
+        return block
 
     @property
     def end_block(self) -> int:
@@ -85,13 +106,18 @@ class TrainOrder:
         self._next_block, self._free_from_ps = train.end_block, train.end_ps
 
 
-def stretch_limit(response: Response, period_ps: float, scale: float) -> int:
+def expected_bytes(response: Response) -> float:
+    """Return the size of a block's clicks in a message, about."""
+    return response.registered_prob * BLOCK_PULSES * CLICK_BYTES
+
+
+def stretch_limit(response: Response | None, period_ps: float, scale: float) -> int:
     """Return how many blocks are sampled and delivered at a time, at most.
 
     About a megabyte of clicks, so that a message stays small, and a quarter of a second, so that sifting flows at the
-    cost of few messages: of emulated time, or of wall time where that passes more slowly.
+    cost of few messages: of emulated time, or of wall time where that passes more slowly. None: nothing clicks.
     """
     block_s = BLOCK_PULSES * period_ps / 1e12
     by_time = _STRETCH_S * max(1.0, scale) / block_s
-    by_size = _STRETCH_BYTES / max(1.0, response.registered_prob * BLOCK_PULSES * CLICK_BYTES)
+    by_size = STRETCH_BYTES / max(1.0, expected_bytes(response) if response else 0.0)
     return max(1, int(min(by_time, by_size, MAX_TRAIN_BLOCKS)))

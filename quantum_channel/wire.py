@@ -6,8 +6,10 @@ from dataclasses import MISSING, dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from qnetem.runtime.clock import PS_PER_S, from_time, to_time
 from qnetem.runtime.errors import BadInputError
 from qnetem.v1 import parameters_pb2, quantum_channel_pb2
+from quantum_channel.layers import Layer, Series
 from quantum_channel.parameters import Parameters, Settings
 from quantum_channel.sampler import Sample
 
@@ -16,10 +18,14 @@ __all__ = [
     "PartnerClicks",
     "clicks_from_message",
     "clicks_message",
+    "layer_from_message",
+    "layer_message",
     "parameters_from_message",
     "parameters_message",
+    "partner_clicks",
     "partner_clicks_from_message",
     "partner_clicks_message",
+    "series_from_message",
     "settings_from_message",
     "settings_message",
 ]
@@ -94,6 +100,36 @@ def settings_message(settings: Settings) -> parameters_pb2.LinkSettings:
     return parameters_pb2.LinkSettings(**settings)  # type: ignore[arg-type]
 
 
+def layer_from_message(message: parameters_pb2.SettingsLayer, now_ps: int) -> Layer:
+    """Return a layer; without a start it begins at `now_ps`.
+
+    Raises:
+        BadLinkError: A value is out of its range.
+        BadInputError: The start is not a time.
+    """
+    start_ps = from_time(message.start) if message.HasField("start") else now_ps
+    return Layer.of(settings_from_message(message.settings), start_ps, message.ramp_s, message.duration_s)
+
+
+def layer_message(layer: Layer) -> parameters_pb2.SettingsLayer:
+    """Return the message of a layer."""
+    return parameters_pb2.SettingsLayer(
+        settings=settings_message(layer.settings),
+        start=to_time(layer.start_ps),
+        ramp_s=layer.ramp_ps / PS_PER_S,
+        duration_s=layer.duration_ps / PS_PER_S,
+    )
+
+
+def series_from_message(message: parameters_pb2.ParameterSeries) -> Series:
+    """Return a parameter that follows a table.
+
+    Raises:
+        BadLinkError: It cannot be set, times do not ascend, or a value is out of its range.
+    """
+    return Series(message.field, tuple(message.at_s), tuple(message.values), message.is_repeating)
+
+
 def clicks_message(
     train_id: int, first_block: int, sample: Sample, *, is_last: bool, lag_ps: int, bias_ratio: float = 1.0
 ) -> quantum_channel_pb2.ReceiveResponse:
@@ -148,6 +184,14 @@ def clicks_from_message(message: quantum_channel_pb2.Clicks) -> Clicks:
     if count and not (clicks.detectors.min() >= 1 and clicks.detectors.max() <= 15):
         raise BadInputError("clicks: detectors are not all in 1 .. 15")
     return clicks
+
+
+def partner_clicks(train_id: int, first_block: int, sample: Sample, *, is_last: bool) -> PartnerClicks:
+    """Return what the transmitter's own detectors registered in the slots of a sample: those where they did."""
+    seen = sample.partners > 0
+    blocks = np.repeat(np.arange(len(sample.block_counts)), sample.block_counts)[seen]
+    counts = np.bincount(blocks, minlength=len(sample.block_counts)).astype(np.uint32)
+    return PartnerClicks(train_id, first_block, counts, sample.offsets[seen], sample.partners[seen], is_last)
 
 
 def partner_clicks_message(clicks: PartnerClicks) -> quantum_channel_pb2.TransmitResponse:

@@ -232,23 +232,28 @@ def test_faults_lie_over_settings_and_settings_over_what_was_planned() -> None:
 
 
 def test_a_change_takes_effect_at_the_next_block_of_a_train_or_at_once() -> None:
-    link = Link("a-b", PLANNED, {"efficiency": 0.5}, overlay=[{"extra_loss_db": 3.0}])
-    assert (link.effective.efficiency, link.effective.extra_loss_db) == (0.5, 3.0)
+    link = Link("a-b", PLANNED, {"efficiency": 0.5}, bytes(16))
+    assert (link.at(0).efficiency, link.at(10**18).efficiency) == (0.5, 0.5)
     assert link.settings == {"efficiency": 0.5}
     link.set({"length_km": 1.0}, now_ps=7)
     assert (link.effective_since_ps, link.effective_from_block) == (7, 0)
     link.begin(40, 1000)
     link.set({"is_up": False}, now_ps=8)
     assert (link.effective_since_ps, link.effective_from_block) == (1000, 40)
-    assert not link.effective.is_up
+    assert not link.at(1000).is_up
     link.rest()
     link.reset(["is_up"], now_ps=2000)
     assert (link.effective_since_ps, link.effective_from_block) == (2000, 40)
     assert link.settings == {"efficiency": 0.5, "length_km": 1.0}
-    before = link.effective
-    with pytest.raises(BadLinkError, match=r"link a-b: efficiency 2 is not in 0 .. 1"):
-        link.set({"efficiency": 2.0}, now_ps=3000)
-    assert link.effective == before
+    before = link.course
+    for wrong in (
+        lambda: link.set({"efficiency": 2.0}, now_ps=3000),
+        lambda: link.replace({"efficiency": 2.0}, (), now_ps=3000),
+        lambda: link.set({"efficiency": 2.0}, now_ps=3000, ramp_s=1.0),
+    ):
+        with pytest.raises(BadLinkError, match=r"link a-b: efficiency 2 is not in 0 .. 1"):
+            wrong()
+    assert link.course is before
     link.reset([], now_ps=4000)
     assert link.settings == {}
-    assert link.effective == replace(PLANNED, extra_loss_db=3.0)
+    assert link.at(4000) == PLANNED
