@@ -189,17 +189,19 @@ class ReceiverLink:
         self._is_free = asyncio.Event()
         self._is_free.set()
 
-    async def serve(self, hello: link_session_pb2.SessionHello, requests: AsyncIterator[Any], context: Any) -> None:
-        """Serve one session.
+    async def serve(self, first: link_session_pb2.SessionRequest, requests: AsyncIterator[Any], context: Any) -> None:
+        """Serve one session, which `first` opens: its hello.
 
         Raises:
             SessionRefusedError: The hello is older than the last one, or the two ends do not agree; names what differs.
         """
+        hello = first.hello
         self._check(hello)
         async with self._only() as replaced:
             clock = self._node.process.clock
             authentication = self._node.authentications.get(self.config.link_id)
             wire = Wire(context.write, requests, link_session_pb2.SessionResponse, clock, authentication)
+            wire.hear(first)
             session = ReceiverSession(self.config, self._node, self._record, self._device, wire, hello)
             quantum = self.config.quantum_channel
             try:
@@ -274,4 +276,4 @@ class LinkSessionServicer(link_session_pb2_grpc.LinkSessionServiceServicer):
             raise NotFoundError(f"link {first.hello.link_id}: this node is not its receiver")
         if rpc.caller_uri(context) != link.config.peer.uri:
             raise DeniedError(f"{rpc.caller_uri(context)} is not the transmitter of link {link.config.link_id}")
-        await link.serve(first.hello, requests, context)
+        await link.serve(first, requests, context)

@@ -128,7 +128,7 @@ class Wire(Generic[_Out, _In]):
         self._beats_sent_s.append((self._beat_number, now_s))
         return link_session_pb2.Heartbeat(number=self._beat_number)
 
-    def _hear(self, beat: link_session_pb2.Heartbeat) -> None:
+    def _hear_beat(self, beat: link_session_pb2.Heartbeat) -> None:
         sent_s = next((at_s for number, at_s in self._beats_sent_s if number == beat.echo), None)
         if sent_s is not None:
             seen_s = time.monotonic() - sent_s
@@ -137,6 +137,11 @@ class Wire(Generic[_Out, _In]):
         if beat.number and not self._queue.full():
             echo = link_session_pb2.Heartbeat(echo=beat.number)
             self._queue.put_nowait(self._out(sent=to_time(self._clock.now_ps()), heartbeat=echo))
+
+    def hear(self, message: _In) -> None:
+        """Take note of a message that was read before this wire was there."""
+        if self._heard is not None:
+            self._heard.see(message)
 
     async def receive(self) -> _In | None:
         """Return the next message that is not a heartbeat; None when the peer has ended the stream.
@@ -153,7 +158,6 @@ class Wire(Generic[_Out, _In]):
             except TimeoutError:
                 raise PeerSilentError from None
             if message.WhichOneof("event") != "heartbeat":
-                if self._heard is not None:
-                    self._heard.see(message)
+                self.hear(message)
                 return message
-            self._hear(message.heartbeat)
+            self._hear_beat(message.heartbeat)
