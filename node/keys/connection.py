@@ -93,7 +93,11 @@ def rotate(db: StoreConnection) -> bool:
         return False
     data_key = secrets.token_bytes(KEY_BYTES)
     old, new = db.vault, Vault(data_key, store_id)
-    for table, column, prefix in (("secrets", "id", b"secret "), ("keys", "key_id", b"key ")):
+    for table, column, prefix in (
+        ("secrets", "id", b"secret "),
+        ("keys", "key_id", b"key "),
+        ("agreed", "key_id", b"agreed "),
+    ):
         rows = db.execute(f"SELECT {column}, sealed FROM {table} WHERE sealed IS NOT NULL").fetchall()  # noqa: S608
         for row_id, sealed in rows:
             place = prefix + str(row_id).encode()

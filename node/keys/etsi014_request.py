@@ -154,7 +154,12 @@ def dec_from_query(query: str) -> list[str]:
 
 def key_container(keys: Sequence[IssuedKey]) -> dict[str, Any]:
     """Return the container that carries keys to their SAE."""
-    return {"keys": [{"key_ID": key.key_id, "key": base64.b64encode(key.key.reveal()).decode("ascii")} for key in keys]}
+    return {"keys": [_container(key) for key in keys]}
+
+
+def _container(key: IssuedKey) -> dict[str, Any]:
+    value = {"key_ID": key.key_id, "key": base64.b64encode(key.key.reveal()).decode("ascii")}
+    return value if key.mode is KeyMode.QKD else value | {"key_extension": {MODE_EXTENSION: key.mode}}
 
 
 def error_body(message: str, details: Sequence[dict[str, str]] = ()) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.keys import audit, material, pools
+from node.keys import audit, hybrid_ledger, material, pools
 from node.keys.connection import of
 from node.keys.material import Span
 from node.keys.records import (
@@ -228,6 +228,7 @@ def end(db: sqlite3.Connection, key: Key, state: KeyState, now_s: float) -> None
         target = "expired"
     pools.move(db, key.peer_node, source, target, key.size_bits)
     material.destroy(db, spans(db, key.key_id))
+    hybrid_ledger.destroy(db, key.key_id)
     db.execute("UPDATE keys SET state = ?, changed_s = ?, sealed = NULL WHERE key_id = ?", (state, now_s, key.key_id))
     if state is not KeyState.CONSUMED:
         event = "key.expired" if state is KeyState.EXPIRED else "key.voided"
@@ -263,12 +264,10 @@ def _is_expired(db: sqlite3.Connection, key_id: str, emulated_s: float) -> bool:
 
 
 def _issue(db: sqlite3.Connection, key: Key, party: str, role: str) -> IssuedKey:
-    if key.peer_node:
-        value = material.read(db, spans(db, key.key_id))
-    else:
-        value = drawn_value(db, key.key_id)
-    audit.record(db, "key.delivered", key_id=key.key_id, value=value, party=party, role=role)
-    return IssuedKey(key.key_id, SecretBytes(value))
+    value = material.read(db, spans(db, key.key_id)) if key.peer_node else drawn_value(db, key.key_id)
+    value, mode = hybrid_ledger.finished(db, key.key_id, value)
+    audit.record(db, "key.delivered", key_id=key.key_id, value=value, party=party, role=role, mode=mode)
+    return IssuedKey(key.key_id, SecretBytes(value), mode)
 
 
 def _consume_if_collected(db: sqlite3.Connection, key: Key, now_s: float) -> None:

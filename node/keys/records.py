@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final
 
+from node.keys.policy import KeyMode
 from node.keys.secret import SecretBytes
 from qnetem.runtime.errors import ConflictError, DeniedError, NotFoundError, StorageError, UnavailableError
 
@@ -152,10 +153,11 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key and its value, for the SAE that it is handed to."""
+    """A key and its value, for the SAE that it is handed to, and what it is made of."""
 
     key_id: str
     key: SecretBytes
+    mode: KeyMode = KeyMode.QKD
 
 
 @dataclass(frozen=True, slots=True)
