@@ -19,6 +19,7 @@ _GAUGES: Final = {
     "secret_net_hz": "Secret bits per emulated second less what tags cost; below 0 tags cost more key than is made.",
     "time_to_service_s": "Emulated seconds of the last commissioning.",
     "round_trip_s": "Round trip to the peer, wall seconds.",
+    "is_insecure": "1 when what the link makes is no key: its protocol is for study.",
     "lag_s": "How far the quantum channel is behind emulated time, seconds.",
 }
 _COUNTERS: Final = {

@@ -19,6 +19,7 @@ from node.link_state import LinkRecord
 from node.links import LinkSessionServicer, ReceiverLink, TransmitterLink
 from node.metrics import NodeCollector
 from node.qkd.authentication import authenticated
+from node.qkd.withdrawal import withdraw_insecure
 from node.status import link_status, pool_status, telemetry_of
 from qnetem.runtime import identity, rpc
 from qnetem.runtime.clock import PS_PER_S
@@ -158,6 +159,8 @@ async def serve(process: Process) -> AsyncIterator[None]:
                 key_path=Path(config.node.storage_key_path) if config.node.storage_key_path else None,
             )
         )
+        for block in await withdraw_insecure(store, config.node.links):
+            process.journal.write("key.block.quarantined", link_id=block.link_id, block_id=block.block_id)
         entropy = Entropy(config.node.reproducible_secret)
         authentications = await authenticated(config.node.links, store)
         node = NodeContext(process, store, entropy, await store.next_incarnation(), authentications)

@@ -11,7 +11,7 @@ from node.keys import audit, material, pools
 from node.keys.records import Block, BlockRole, BlockState, Halves, PoolFullError, UnknownBlockError
 from qnetem.runtime.errors import BadInputError, ConflictError
 
-__all__ = ["abort", "commit", "confirm", "in_doubt", "prepare", "quarantine", "states"]
+__all__ = ["abort", "commit", "confirm", "held", "in_doubt", "prepare", "quarantine", "states"]
 
 
 def prepare(db: sqlite3.Connection, block: Block, secret: bytes, capacity_bits: int) -> None:
@@ -108,6 +108,16 @@ def in_doubt(db: sqlite3.Connection, link_id: str) -> list[Block]:
         f"SELECT {_COLUMNS} FROM blocks WHERE link_id = ?"  # noqa: S608 a constant
         " AND (state = 'prepared' OR (state = 'available' AND is_confirmed = 0)) ORDER BY id",
         (link_id,),
+    )
+    return [_block(row) for row in rows]
+
+
+def held(db: sqlite3.Connection, suffix: str) -> list[Block]:
+    """Return the PREPARED and AVAILABLE blocks whose ids end with `suffix`."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM blocks WHERE substr(block_id, -length(?1)) = ?1"  # noqa: S608 a constant
+        " AND state IN ('prepared', 'available') ORDER BY id",
+        (suffix,),
     )
     return [_block(row) for row in rows]
 

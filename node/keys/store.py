@@ -132,6 +132,10 @@ class KeyStore:
         """Return the PREPARED and the AVAILABLE but unconfirmed blocks of a link, in the order they were prepared."""
         return await self._commit.run(None, lambda db: blocks.in_doubt(db, link_id))
 
+    async def blocks_held(self, suffix: str) -> list[Block]:
+        """Return the PREPARED and AVAILABLE blocks whose ids end with `suffix`, in the order they were prepared."""
+        return await self._commit.run(None, lambda db: blocks.held(db, suffix))
+
     async def block_states(self, block_ids: Iterable[str]) -> dict[str, BlockState]:
         """Return the state of each block that is known; unknown ones are left out."""
         wanted = list(block_ids)
