@@ -229,11 +229,23 @@ class QuantumLinkClient:
             yield cls(channel, timeout_s)
 
     async def set_link(
-        self, link_id: str, settings: parameters_pb2.LinkSettings
+        self, link_id: str, settings: parameters_pb2.LinkSettings, *, ramp_s: float = 0.0, duration_s: float = 0.0
     ) -> quantum_channel_pb2.QuantumLinkState:
-        """Merge settings over those in force; return what holds, and from which block and time on."""
-        request = quantum_channel_pb2.SetLinkRequest(link_id=link_id, settings=settings)
+        """Merge settings over those in force; return what holds, and from which block and time on.
+
+        With a ramp or a duration, emulated seconds, they are a layer over all instead.
+        """
+        request = quantum_channel_pb2.SetLinkRequest(
+            link_id=link_id, settings=settings, ramp_s=ramp_s, duration_s=duration_s
+        )
         return (await rpc.call(self._stub.SetLink, request, timeout_s=self._timeout_s)).state
+
+    async def replace_link(
+        self, link_id: str, settings: parameters_pb2.LinkSettings, layers: Iterable[parameters_pb2.SettingsLayer] = ()
+    ) -> quantum_channel_pb2.QuantumLinkState:
+        """Have settings and layers in the place of those in force; return what holds, as `set_link` does."""
+        request = quantum_channel_pb2.ReplaceLinkRequest(link_id=link_id, settings=settings, layers=layers)
+        return (await rpc.call(self._stub.ReplaceLink, request, timeout_s=self._timeout_s)).state
 
     async def reset_link(self, link_id: str, fields: Iterable[str] = ()) -> quantum_channel_pb2.QuantumLinkState:
         """Forget the named settings, or all; return what holds, and from which block and time on."""
@@ -244,3 +256,9 @@ class QuantumLinkClient:
         """Return the state of a link."""
         request = quantum_channel_pb2.GetLinkRequest(link_id=link_id)
         return (await rpc.call(self._stub.GetLink, request, timeout_s=self._timeout_s)).state
+
+    async def probe_link(self, link_id: str, click_count: int) -> AsyncIterator[quantum_channel_pb2.ProbeLinkResponse]:
+        """Yield the state of a link, then stretches of about so many clicks of it with the choices of both ends."""
+        request = quantum_channel_pb2.ProbeLinkRequest(link_id=link_id, click_count=click_count)
+        async for part in rpc.stream(self._stub.ProbeLink(request)):
+            yield part

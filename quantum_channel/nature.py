@@ -13,6 +13,7 @@ from quantum_channel.course import Run
 from quantum_channel.delivery import Delivery, Parcel
 from quantum_channel.link import Link
 from quantum_channel.passage import START, Readings, bias_ratio, pass_runs
+from quantum_channel.probe import Probe
 from quantum_channel.sampler import Keys, Sampler
 from quantum_channel.seat import Seat
 from quantum_channel.train import BadTrainError, Train, TrainOrder, stretch_limit
@@ -66,6 +67,7 @@ class Nature:
         self._sampler = sampler
         self._pool = pool
         self._delivery: Delivery | None = None
+        self.probe = Probe(keys, sampler, pool)
 
     @property
     def has_receiver(self) -> bool:

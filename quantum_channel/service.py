@@ -160,6 +160,18 @@ class QuantumLinkServicer(quantum_channel_pb2_grpc.QuantumLinkServiceServicer):
         """Return the state of a link."""
         return quantum_channel_pb2.GetLinkResponse(state=self._state(_link(self._links, request.link_id)))
 
+    async def ProbeLink(
+        self, request: quantum_channel_pb2.ProbeLinkRequest, context: Any
+    ) -> AsyncIterator[quantum_channel_pb2.ProbeLinkResponse]:
+        """Measure a link as it is now."""
+        nature = _link(self._links, request.link_id)
+        now_ps = self._process.clock.now_ps()
+        cell = nature.link.course.cell(now_ps)
+        yield quantum_channel_pb2.ProbeLinkResponse(state=link_state(nature, now_ps))
+        if cell.response is not None:
+            async for part in nature.probe.run(cell.response, cell.parameters.period_ps, request.click_count):
+                yield part
+
     def _changed(self, nature: Nature, how: str, context: Any) -> quantum_channel_pb2.QuantumLinkState:
         link = nature.link
         self._process.journal.write(

@@ -11,6 +11,7 @@ from quantum_channel.response import Response
 __all__ = [
     "CLICK_BYTES",
     "MAX_TRAIN_BLOCKS",
+    "PROBE_BLOCK",
     "STRETCH_BYTES",
     "BadTrainError",
     "Train",
@@ -21,8 +22,8 @@ __all__ = [
 
 MAX_TRAIN_BLOCKS: Final = 1 << 16
 CLICK_BYTES: Final = 9  # int32 offset, uint8 detectors, int32 arrival
-# pulse indices are of 64 bits
-_BLOCK_LIMIT: Final = 1 << 44
+# pulse indices are of 64 bits; blocks of the upper half are for probes, and no key is made of them
+PROBE_BLOCK: Final = 1 << 43
 # of clicks in one message, about
 STRETCH_BYTES: Final = 900_000
 _STRETCH_S: Final = 0.25
@@ -94,8 +95,8 @@ class TrainOrder:
             raise BadTrainError(f"{name}: its id is not its first block, {train.first_block}")
         if not 1 <= train.block_count <= MAX_TRAIN_BLOCKS:
             raise BadTrainError(f"{name}: block_count {train.block_count} is not in 1 .. {MAX_TRAIN_BLOCKS}")
-        if train.end_block > _BLOCK_LIMIT:
-            raise BadTrainError(f"{name}: block {train.end_block} is beyond the last, {_BLOCK_LIMIT - 1}")
+        if train.end_block > PROBE_BLOCK:
+            raise BadTrainError(f"{name}: block {train.end_block} is beyond the last, {PROBE_BLOCK - 1}")
         if train.first_block < self._next_block:
             raise BadTrainError(f"{name}: blocks up to {self._next_block - 1} have been used")
         # two parties round to picoseconds in their own ways

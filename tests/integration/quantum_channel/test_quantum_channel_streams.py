@@ -197,7 +197,7 @@ async def test_a_node_may_not_change_links_nor_an_operator_listen(
         (2, 10, 0, "blocks up to 4 have been used"),
         (5, 1, -MS_PS * 100, "starts at .* before"),
         (5, 1, 61_000 * MS_PS, "from now"),
-        ((1 << 44) - 1, 2, 0, "beyond the last"),
+        ((1 << 43) - 1, 2, 0, "beyond the last"),
     ],
 )
 async def test_a_train_that_cannot_be_ends_the_stream_and_nothing_else(
