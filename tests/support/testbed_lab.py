@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
@@ -14,6 +13,8 @@ from typing import Any
 import aiohttp
 from google.protobuf import json_format
 
+from node.keys import material
+from node.keys.schema import open_database
 from qnetem.testbed.client import TestbedClient
 from qnetem.testbed.launching import launch
 from qnetem.testbed.layout import Layout
@@ -181,12 +182,19 @@ async def running(folder: Path, topology: dict[str, Any]) -> AsyncIterator[Lab]:
 
 
 def blocks_of(layout: Layout, node: str) -> dict[str, tuple[str, bytes]]:
-    """Return state and secret of each block in the store of a node that has ended."""
-    with closing(sqlite3.connect(layout.state(node) / "keys.sqlite")) as db:
-        rows = db.execute(
-            "SELECT block_id, state, secret FROM blocks LEFT JOIN secrets ON secrets.block = blocks.id"
-        ).fetchall()
-    return {block_id: (state, bytes(secret or b"")) for block_id, state, secret in rows}
+    """Return state and secret of each block in the store of a node that has ended; what has no value is zero."""
+    key_path = json.loads(layout.config(node).read_text())["node"].get("storageKeyPath")
+    found: dict[str, tuple[str, bytes]] = {}
+    with closing(open_database(layout.state(node) / "keys.sqlite", Path(key_path) if key_path else None)) as db:
+        for row, block_id, state, bit_count in db.execute("SELECT id, block_id, state, bit_count FROM blocks"):
+            secret = bytearray((bit_count + 7) // 8)
+            chunks = db.execute("SELECT id, sealed FROM secrets WHERE id >> 20 = ?", (row,)).fetchall()
+            for chunk, sealed in chunks:
+                plain = db.vault.open(sealed, material.place_of(chunk))
+                at = (chunk & (1 << 20) - 1) * material.CHUNK_BYTES
+                secret[at : at + len(plain)] = plain
+            found[block_id] = (state, bytes(secret))
+    return found
 
 
 def differences(one: dict[str, tuple[str, bytes]], other: dict[str, tuple[str, bytes]]) -> list[str]:
@@ -206,5 +214,6 @@ def secrets_of(layout: Layout, topology_nodes: list[str]) -> list[bytes]:
     found = [layout.secret.read_bytes()]
     for node in topology_nodes:
         config = json_format.Parse(layout.config(node).read_text(), process_pb2.ProcessConfig())
-        found += [link.device_secret for link in config.node.links]
+        found += [secret for link in config.node.links for secret in (link.device_secret, link.authentication_secret)]
+        found += [path.read_bytes().strip() for path in layout.state(node).glob("*.key")]
     return found + [path.read_bytes().strip() for path in (layout.pki / "mqtt").iterdir() if "." not in path.name]
