@@ -4,8 +4,10 @@ import typer
 
 from qnetem.cli import (
     acting,
+    checking,
     collecting,
     diagnosis,
+    eavesdropping,
     executing,
     files,
     graphing,
@@ -51,7 +53,9 @@ app.command(name="exec", context_settings=executing.CONTEXT)(executing.execute)
 for verb in (watching.logs, watching.events):
     app.command()(verb)
 app.add_typer(links.link, name="link")
+app.add_typer(eavesdropping.eve, name="eve")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(checking.check, name="check")
 app.add_typer(saes.sae, name="sae")
 app.command()(diagnosis.doctor)
 app.command()(collecting.collect)

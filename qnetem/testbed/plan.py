@@ -71,6 +71,7 @@ class LinkPlan:
     endpoints: tuple[str, str]
     quantum_channel: str
     classical_channel: str
+    transmitter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def planned(
         if name not in processes:
             raise BadInputError(f"a command is given for {name}, which is no process of {topology.name}")
     links = {
-        link.id: LinkPlan(link.id, link.endpoints, quantum[link.id], classical[link.id])
+        link.id: LinkPlan(link.id, link.endpoints, quantum[link.id], classical[link.id], link.transmitter)
         for link in topology.links.values()
     }
     return processes, links

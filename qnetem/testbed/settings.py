@@ -1,24 +1,28 @@
-"""qnetem.testbed.settings: settings of links in the words and units of a topology file, to the wire and back. Pure.
+"""qnetem.testbed.settings: settings of links in the words and units of a topology file, to the wire. Pure.
 
 Keys and units are those of a topology file; a setting exists where the wire has a field for it.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.topology import fields
+from qnetem.topology.quantities import SPAN
 from qnetem.topology.units import Quantity
 from qnetem.topology.words import did_you_mean, shown
-from qnetem.v1 import parameters_pb2, supervisor_pb2
+from qnetem.v1 import parameters_pb2
 
-__all__ = ["fields_of", "link_values", "settings_from", "settings_of"]
+__all__ = ["Way", "fields_of", "settings_from", "settings_of", "span_s"]
+
+Quantum = parameters_pb2.LinkSettings | None
+Classical = parameters_pb2.ClassicalSettings | None
 
 _PLANES: Final = (
     ("quantum", fields.QUANTUM, parameters_pb2.LinkSettings),
     ("classical", fields.CLASSICAL, parameters_pb2.ClassicalSettings),
 )
-_UP: Final = "is_up"
 
 
 def _settable() -> dict[str, tuple[str, fields.Field]]:
@@ -40,7 +44,7 @@ def _field(key: str, known: dict[str, tuple[str, fields.Field]]) -> tuple[str, f
 
 def settings_of(
     assignments: Iterable[str],
-) -> tuple[parameters_pb2.LinkSettings | None, parameters_pb2.ClassicalSettings | None]:
+) -> tuple[Quantum, Classical]:
     """Return the settings that `key=value` arguments make; None for a plane that none is for.
 
     Raises:
@@ -61,7 +65,7 @@ def settings_of(
 
 def settings_from(
     values: Iterable[tuple[str, object]],
-) -> tuple[parameters_pb2.LinkSettings | None, parameters_pb2.ClassicalSettings | None]:
+) -> tuple[Quantum, Classical]:
     """Return the settings that keys and values, as in a topology file, make; None for a plane that none is for.
 
     Raises:
@@ -103,43 +107,81 @@ def fields_of(keys: Iterable[str]) -> tuple[list[str], list[str]]:
     return named["quantum"], named["classical"]
 
 
-def _shown_values(table: Iterable[fields.Field], message: Any) -> Iterator[tuple[fields.Field, Any]]:
-    for field in table:
-        if field.wire in message.DESCRIPTOR.fields_by_name:
-            yield field, field.render(getattr(message, field.wire))
+def span_s(name: str, text: str | None) -> float:
+    """Return the emulated seconds of a time with its unit; 0 for None.
+
+    Raises:
+        BadInputError: It is none; names it.
+    """
+    if text is None:
+        return 0.0
+    try:
+        return SPAN.parse(text)
+    except ValueError as error:
+        raise BadInputError(f"{name}: {error}") from None
 
 
-def _set_values(table: Iterable[fields.Field], settings: Any) -> dict[str, Any]:
-    present = {descriptor.name for descriptor, _ in settings.ListFields()}
-    return {field.key: value for field, value in _shown_values(table, settings) if field.wire in present}
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of a link: settings of its classical plane can be for it alone; light has but one."""
 
+    link_id: str
+    prefix: Literal["forth_", "back_"]
+    is_of_light: bool
 
-def link_values(report: supervisor_pb2.LinkReport) -> dict[str, Any]:
-    """Return a link as JSON values, parameters in the words and units of a topology file."""
-    values: dict[str, Any] = {"link_id": report.link_id}
-    present = {descriptor.name for descriptor, _ in report.ListFields()}
-    for plane, table, _ in _PLANES:
-        desired = getattr(report, f"desired_{plane}")
-        part: dict[str, Any] = {"settings": _set_values(table, desired), "is_running": plane in present}
-        if desired.HasField(_UP):
-            part["settings"][_UP] = desired.is_up
-        if plane in present:
-            state = getattr(report, plane)
-            part["is_up"] = state.is_up
-            part["parameters"] = {field.key: value for field, value in _shown_values(table, state.effective)}
-            since = state.effective_since
-            part["effective_since_s"] = since.seconds + since.picoseconds / 1e12
-        values[plane] = part
-    if report.HasField("quantum"):
-        state = report.quantum
-        values["quantum"] |= {"pulse_count": state.pulse_count, "click_count": state.click_count}
-        values["quantum"]["lag_s"] = state.lag_ps / 1e12
-    if report.HasField("classical"):
-        path = report.classical
-        values["classical"] |= {
-            "connection_count": path.connection_count,
-            "forwarded_bytes": path.forwarded_bytes,
-            "unslept_delay_s": path.unslept_delay_ps / 1e12,
-            "achieved_delay_s": path.achieved_delay_ps / 1e12,
+    @classmethod
+    def of(cls, direction: str, link_id: str, endpoints: Sequence[str], transmitter: str) -> "Way":
+        """Return the way that is meant by "alice-bob", from the first of two nodes to the second.
+
+        Args:
+            direction: The two ends of the link, with a hyphen between them.
+            link_id: The link.
+            endpoints: Its ends, in the order of the topology.
+            transmitter: The end that sends the light.
+
+        Raises:
+            BadInputError: It is no direction of this link; names both.
+        """
+        first, second = endpoints
+        ways: dict[str, tuple[str, Literal["forth_", "back_"]]] = {
+            f"{first}-{second}": (first, "forth_"),
+            f"{second}-{first}": (second, "back_"),
         }
-    return values
+        if direction not in ways:
+            raise BadInputError(f"link {link_id}: no direction {shown(direction)} (known: {', '.join(ways)})")
+        source, prefix = ways[direction]
+        return cls(link_id, prefix, source == transmitter)
+
+    def settings(self, quantum: Quantum, classical: Classical) -> tuple[Quantum, Classical]:
+        """Return settings as those of this way alone.
+
+        Raises:
+            BadInputError: One is of what goes the other way alone, or of both ways at once; names it.
+        """
+        if quantum is not None:
+            self._refuse_dark(descriptor.name for descriptor, _ in quantum.ListFields())
+        if classical is None:
+            return quantum, None
+        own = parameters_pb2.ClassicalSettings()
+        for descriptor, value in classical.ListFields():
+            setattr(own, self._one_way(descriptor.name), value)
+        return quantum, own
+
+    def fields(self, quantum: Iterable[str], classical: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return the wire's names of settings as those of this way alone. Raises BadInputError, as `settings`."""
+        names = list(quantum)
+        self._refuse_dark(names)
+        return names, [self._one_way(name) for name in classical]
+
+    def _refuse_dark(self, names: Iterable[str]) -> None:
+        name = next(iter(names), None)
+        if name is not None and not self.is_of_light:
+            raise BadInputError(f"link {self.link_id}: light goes the other way alone, so {name} has no such direction")
+
+    def _one_way(self, name: str) -> str:
+        own = self.prefix + name
+        if own not in parameters_pb2.ClassicalSettings.DESCRIPTOR.fields_by_name:
+            raise BadInputError(
+                f"link {self.link_id}: {name} is of both ways (loss=100% one way lets nothing through there)"
+            )
+        return own

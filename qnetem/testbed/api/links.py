@@ -9,7 +9,9 @@ from qnetem.runtime.errors import BadInputError
 from qnetem.testbed.api.connection import Connection
 from qnetem.testbed.api.views import LinkView
 from qnetem.testbed.api.waiting import eventually
-from qnetem.testbed.settings import fields_of, link_values, settings_from
+from qnetem.testbed.eavesdropping import attack_settings
+from qnetem.testbed.link_values import link_values
+from qnetem.testbed.settings import Way, fields_of, settings_from, span_s
 from qnetem.topology.quantities import LOSS
 from qnetem.v1 import parameters_pb2, supervisor_pb2
 from quantum_channel.client import QuantumLinkClient
@@ -52,32 +54,52 @@ class LinkHandle:
         """Return the parameters in force and the operator's settings, as `link show -f json` tells them."""
         return link_values(await self._connected().client.get_link(self.link_id))
 
-    async def set(self, **settings: object) -> dict[str, Any]:
-        """Set parameters; they hold until reset, whatever restarts. Return what is in force.
+    async def set(
+        self, *, ramp: str | None = None, duration: str | None = None, direction: str | None = None, **settings: object
+    ) -> dict[str, Any]:
+        """Set parameters; they hold until reset, or for a time, whatever restarts. Return what is in force.
 
         Args:
+            ramp: Go there in a line, within so much emulated time: "10s".
+            duration: They go again after so much emulated time: "60s".
+            direction: One way alone, "alice-bob": from alice to bob. Light goes one way anyhow.
             settings: Keys and units as in a topology file: extra_loss="6dB", delay="5ms". A key that both planes have
                 means the quantum one; `**{"classical.jitter": "1ms"}` means the other.
 
         Raises:
             BadInputError: A key is not known, a value is wrong; nothing has changed then.
         """
-        quantum, classical = settings_from(settings.items())
-        return link_values(await self._connected().client.set_link(self.link_id, quantum, classical))
+        chosen = settings_from(settings.items())
+        if direction is not None:
+            chosen = self._way(direction).settings(*chosen)
+        client, ramp_s, duration_s = self._connected().client, span_s("ramp", ramp), span_s("duration", duration)
+        return link_values(await client.set_link(self.link_id, *chosen, ramp_s=ramp_s, duration_s=duration_s))
 
-    async def reset(self, *keys: str) -> dict[str, Any]:
+    async def reset(self, *keys: str, direction: str | None = None) -> dict[str, Any]:
         """Take settings back, all where none is named. Return what is in force.
+
+        Args:
+            keys: As in `set`.
+            direction: One way alone of those that are named.
 
         Raises:
             BadInputError: A key is not known; nothing has changed then.
         """
-        quantum, classical = fields_of(keys)
-        client = self._connected().client
-        return link_values(await client.reset_link(self.link_id, quantum, classical, is_all=not keys))
+        names = fields_of(keys)
+        if direction is not None:
+            if not keys:
+                raise BadInputError("direction: name what to reset one way")
+            names = self._way(direction).fields(*names)
+        return link_values(await self._connected().client.reset_link(self.link_id, *names, is_all=not keys))
 
-    async def down(self, plane: Planes = "both") -> dict[str, Any]:
-        """Cut it until `up`."""
-        return link_values(await self._connected().client.set_link(self.link_id, *_cut(plane)))
+    def _way(self, direction: str) -> Way:
+        place = self._connected().link(self.link_id)
+        return Way.of(direction, self.link_id, place.endpoints, place.transmitter)
+
+    async def down(self, plane: Planes = "both", *, duration: str | None = None) -> dict[str, Any]:
+        """Cut it until `up`, or for so much emulated time."""
+        client, duration_s = self._connected().client, span_s("duration", duration)
+        return link_values(await client.set_link(self.link_id, *_cut(plane), duration_s=duration_s))
 
     async def up(self, plane: Planes = "both") -> dict[str, Any]:
         """Mend what `down` has cut; other settings stay."""
@@ -86,15 +108,18 @@ class LinkHandle:
         return link_values(await self._connected().client.reset_link(self.link_id, quantum, classical))
 
     @asynccontextmanager
-    async def fault(self, *, loss: str | None = None, **settings: object) -> AsyncIterator[Mapping[str, Any]]:
+    async def fault(
+        self, *, loss: str | None = None, direction: str | None = None, **settings: object
+    ) -> AsyncIterator[Mapping[str, Any]]:
         """Have a fault in force while the block runs; it heals with it, also when this process is killed.
 
         Faults lie over settings and over older faults, and come off in any order: what remains of settings and faults
         holds then.
 
         Args:
-            loss: Loss on top of all there is, such as "6dB"; the losses of several faults add up.
-            settings: As in `set`.
+            loss: Loss of light on top of all there is, such as "6dB"; the losses of several faults add up.
+            direction: As in `set`.
+            settings: As in `set`; the loss of the classical line is `**{"classical.loss": "1%"}`.
 
         Yields:
             What is in force, as `parameters` returns it.
@@ -108,8 +133,25 @@ class LinkHandle:
                 added_db = LOSS.parse(loss)
             except ValueError as error:
                 raise BadInputError(f"loss: {error}") from None
-        quantum, classical = settings_from(settings.items())
-        async with self._fault(quantum, classical, added_db) as in_force:
+        chosen = settings_from(settings.items())
+        if direction is not None:
+            chosen = self._way(direction).settings(*chosen)
+        async with self._fault(*chosen, added_db) as in_force:
+            yield in_force
+
+    @asynccontextmanager
+    async def eve(self, attack: str, **strength: object) -> AsyncIterator[Mapping[str, Any]]:
+        """Have an eavesdropper on it while the block runs; she goes with it, as a fault does.
+
+        Args:
+            attack: intercept-resend, photon-number-splitting, beam-splitting, blinding, time-shift, trojan or delay.
+            strength: How strong: fraction=0.1 or "10%" (a time shift: shift="100ps", a Trojan: photons=0.01, a delay:
+                delay="5ns").
+
+        Raises:
+            BadInputError: There is no such attack, or it has no such strength.
+        """
+        async with self._fault(attack_settings(attack, strength), None, 0.0) as in_force:
             yield in_force
 
     @asynccontextmanager

@@ -131,26 +131,36 @@ class SyncLinkHandle:
         """Return the parameters in force and the operator's settings."""
         return dict(self._run(self._handle.parameters()))
 
-    def set(self, **settings: object) -> dict[str, Any]:
-        """Set parameters; they hold until reset. Raises BadInputError."""
-        return dict(self._run(self._handle.set(**settings)))
+    def set(
+        self, *, ramp: str | None = None, duration: str | None = None, direction: str | None = None, **settings: object
+    ) -> dict[str, Any]:
+        """Set parameters; they hold until reset, or for a time. Raises BadInputError."""
+        return dict(self._run(self._handle.set(ramp=ramp, duration=duration, direction=direction, **settings)))
 
-    def reset(self, *keys: str) -> dict[str, Any]:
+    def reset(self, *keys: str, direction: str | None = None) -> dict[str, Any]:
         """Take settings back, all where none is named. Raises BadInputError."""
-        return dict(self._run(self._handle.reset(*keys)))
+        return dict(self._run(self._handle.reset(*keys, direction=direction)))
 
-    def down(self, plane: Planes = "both") -> dict[str, Any]:
-        """Cut it until `up`."""
-        return dict(self._run(self._handle.down(plane)))
+    def down(self, plane: Planes = "both", *, duration: str | None = None) -> dict[str, Any]:
+        """Cut it until `up`, or for a time."""
+        return dict(self._run(self._handle.down(plane, duration=duration)))
 
     def up(self, plane: Planes = "both") -> dict[str, Any]:
         """Mend what `down` has cut."""
         return dict(self._run(self._handle.up(plane)))
 
     @contextmanager
-    def fault(self, *, loss: str | None = None, **settings: object) -> Iterator[Mapping[str, Any]]:
+    def fault(
+        self, *, loss: str | None = None, direction: str | None = None, **settings: object
+    ) -> Iterator[Mapping[str, Any]]:
         """Have a fault in force while the block runs. Raises BadInputError."""
-        with _scope(self._run, self._handle.fault(loss=loss, **settings)) as in_force:
+        with _scope(self._run, self._handle.fault(loss=loss, direction=direction, **settings)) as in_force:
+            yield in_force
+
+    @contextmanager
+    def eve(self, attack: str, **strength: object) -> Iterator[Mapping[str, Any]]:
+        """Have an eavesdropper on it while the block runs. Raises BadInputError."""
+        with _scope(self._run, self._handle.eve(attack, **strength)) as in_force:
             yield in_force
 
     @contextmanager

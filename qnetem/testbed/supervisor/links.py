@@ -283,7 +283,8 @@ class Links:
     async def _report(self, link: LinkPlan, states: Mapping[Plane, ChannelState]) -> supervisor_pb2.LinkReport:
         """Return a report; planes that are not in `states` are asked for, and absent when they do not answer."""
         self._prune()
-        report = supervisor_pb2.LinkReport(link_id=link.id, now=to_time(self._clock.now_ps()))
+        now = to_time(self._clock.now_ps())
+        report = supervisor_pb2.LinkReport(link_id=link.id, now=now, endpoints=link.endpoints)
         for plane in PLANES:
             channel = _channel(link, plane)
             state = states.get(plane)

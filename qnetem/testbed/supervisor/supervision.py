@@ -280,6 +280,7 @@ class _Supervision:
                     endpoints=link.endpoints,
                     quantum_channel=link.quantum_channel,
                     classical_channel=link.classical_channel,
+                    transmitter=link.transmitter,
                 )
                 for link in self._plan.links.values()
             ],

@@ -36,6 +36,7 @@ def test_the_verbs_are_those_of_the_first_release() -> None:
         "version",
         *("start", "stop", "restart", "kill", "pause", "resume"),
         *("link set", "link show", "link reset", "link down", "link up"),
+        *("eve attach", "eve detach", "eve list", "plan", "check physics"),
         *("keys get", "keys status", "sae export", "import"),
     }
 
