@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from node.control.figures import LoopFigures
 from node.rates import WindowedRate
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.v1 import link_session_pb2
@@ -57,6 +58,7 @@ class LinkRecord:
     tag_fraction: float = 0.0
     tags_bits_total: int = 0
     is_auth_starved: bool = False
+    loops: LoopFigures = field(default_factory=LoopFigures)
     _commissioning_since_ps: int = 0
 
     def enter(self, state: LinkState, reason: str = "") -> None:

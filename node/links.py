@@ -10,12 +10,12 @@ import grpc
 import grpc.aio
 
 from node.context import NodeContext
-from node.devices.receiver import Receiver
 from node.devices.transmitter import Transmitter
 from node.link_state import LinkRecord, LinkState
 from node.qkd.emission import Emission
 from node.qkd.errors import LinkTroubleError, SessionRefusedError
 from node.qkd.protocols import protocol_of
+from node.qkd.receiver_control import ReceiverControl
 from node.qkd.session_receiver import ReceiverSession
 from node.qkd.session_transmitter import TransmitterSession
 from node.qkd.wire import Wire
@@ -115,7 +115,7 @@ class TransmitterLink:
                 try:
                     async with _transmitting(channel, self._config.link_id) as stream:
                         self._was_emitting = True
-                        await Emission(session, stream).run()
+                        await Emission(session, channel, stream).run()
                 except LinkTroubleError as trouble:
                     self._left_for = trouble.why
                     await _finish(call, wire)
@@ -183,7 +183,7 @@ class ReceiverLink:
         self.config = config
         self._node = node
         self._record = record
-        self._device = Receiver(config)
+        self._control = ReceiverControl(config, node, record)
         self._last = (0, 0)
         self._replaced: asyncio.Event | None = None
         self._is_free = asyncio.Event()
@@ -202,7 +202,7 @@ class ReceiverLink:
             authentication = self._node.authentications.get(self.config.link_id)
             wire = Wire(context.write, requests, link_session_pb2.SessionResponse, clock, authentication)
             wire.hear(first)
-            session = ReceiverSession(self.config, self._node, self._record, self._device, wire, hello)
+            session = ReceiverSession(self.config, self._node, self._record, self._control, wire, hello)
             quantum = self.config.quantum_channel
             try:
                 async with (

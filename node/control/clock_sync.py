@@ -117,10 +117,15 @@ class ClockFollower:
         """Whether arrivals have looked uniform for a while, though they did not before."""
         return self._faint_looks >= _LOST_LOOKS
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether the offset is known well enough to tell slots apart."""
-        return self.is_locked and math.sqrt(self._xx) < self._period_ps / 8.0
+    def is_sure_at(self, at_s: float) -> bool:
+        """Whether the offset is known well enough at `at_s` to tell slots apart, nothing having been seen since."""
+        h = max(at_s - self._at_s, 0.0)
+        variance = self._xx + h * (2.0 * self._xy + h * self._yy) + self._white * h + self._walk * h**3 / 3.0
+        return self.is_locked and math.sqrt(variance) < self._period_ps / 8.0
+
+    def offset_at_ps(self, at_s: float) -> float:
+        """Return how late the receiver's clock is believed to be at `at_s`."""
+        return self._x + self._y * (at_s - self._at_s)
 
     def forget(self) -> None:
         """Begin again, as at the first time: only a transfer says anything now."""

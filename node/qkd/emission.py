@@ -3,16 +3,18 @@
 import asyncio
 from typing import Final
 
+from node.control.reasons import ABORTING, CLOCK_LOST, PROBED, most_telling
+from node.control.tuning import IntensityTrim
 from node.devices.schedule import TrainSchedule
 from node.link_state import LinkState
 from node.qkd.authentication import AUTH_STARVED
 from node.qkd.errors import LinkTroubleError
-from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally
+from node.qkd.monitor import CommissioningTally
 from node.qkd.session_transmitter import Train, TransmitterSession
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import QnetemError, StorageError, first_known
 from qnetem.v1 import link_session_pb2
-from quantum_channel.client import PartnerClicks, TransmitStream
+from quantum_channel.client import PartnerClicks, QuantumChannelClient, TrainDone, TransmitStream
 
 __all__ = ["Emission"]
 
@@ -27,16 +29,20 @@ _TRAIN_LIMIT_S: Final = 15.0
 _DRAIN_S: Final = 10.0
 # a train is announced at most so long before its first pulse, wall seconds
 _AHEAD_S: Final = 20.0
-_FROM_COMMISSIONING: Final = (NO_LIGHT, QBER, TOO_FAINT)
+# steps of setting a receiver up, in their order, and test trains that it may take for one
+_STEPS: Final = ("align", "gate", "clock")
+_SETUP_TRAINS: Final = {"gate": 96, "clock": 16}
 
 
 class Emission:
     """Emits trains in one session."""
 
-    def __init__(self, session: TransmitterSession, stream: TransmitStream) -> None:
+    def __init__(self, session: TransmitterSession, channel: QuantumChannelClient, stream: TransmitStream) -> None:
         """Emit through the open `stream` of the quantum channel."""
         self._session = session
+        self._channel = channel
         self._stream = stream
+        self._trim = IntensityTrim()
         self._protocol = session.config.protocol
         clock = session.node.process.clock
         self._clock = clock
@@ -76,12 +82,28 @@ class Emission:
                 if self._session.partners is not None:
                     self._session.partners.take(event)
                 continue
-            self._session.record.lag_s = event.lag_ps / PS_PER_S
+            await self._read_own(event)
             if not event.is_delivered:
                 raise LinkTroubleError("receiver-not-listening")
         raise LinkTroubleError("quantum-channel-lost")
 
+    async def _read_own(self, done: TrainDone) -> None:
+        """Take what the transmitter's own monitors read over a train."""
+        session = self._session
+        session.record.lag_s = done.lag_ps / PS_PER_S
+        session.watch.see_reflection(done.back_reflection_photons)
+        trim_ratio = self._trim.see(done.power_ratio)
+        if trim_ratio is not None:
+            await self._set_trim(trim_ratio)
+
+    async def _set_trim(self, ratio: float) -> None:
+        session = self._session
+        await self._channel.tune(session.config.link_id, intensity_trim_ratio=ratio)
+        session.record.loops.intensity_trim_ratio = ratio
+
     async def _work(self) -> None:
+        # a channel that went on while this node was away holds the last trim
+        await self._set_trim(self._trim.ratio)
         await self._commission()
         in_flight: list[Train] = []
         record, monitor = self._session.record, self._session.monitor
@@ -90,6 +112,8 @@ class Emission:
             await self._session.has_room()
             if len(in_flight) >= _IN_FLIGHT:
                 await self._sifted(in_flight.pop(0))
+            monitor.see_alarms(self._session.watch.alarms)
+            record.loops.readings = self._session.watch.readings
             if monitor.trouble:
                 raise LinkTroubleError(monitor.trouble)
             if (qber_prob := monitor.qber_prob) is not None and not record.blocks_made_count:
@@ -114,22 +138,32 @@ class Emission:
     async def _commission(self) -> None:
         record = self._session.record
         # a link that is known to be dark stays DOWN while it is probed
-        if record.reason not in _FROM_COMMISSIONING:
+        if record.reason not in PROBED:
             record.enter(LinkState.COMMISSIONING)
         await self._tell()
         while True:
             if not self._session.is_receiving.is_set():
                 await self._await_receiver()
-            tally = await self._test()
-            if not tally.trouble and record.state is LinkState.COMMISSIONING:
+            tally, trouble = await self._test()
+            if not trouble and record.state is LinkState.COMMISSIONING:
                 break
-            await self._enter(*((LinkState.DOWN, tally.trouble) if tally.trouble else (LinkState.COMMISSIONING, "")))
+            await self._enter(*((LinkState.DOWN, trouble) if trouble else (LinkState.COMMISSIONING, "")))
             self._schedule.pause()
-            if tally.trouble:
+            if trouble:
                 await asyncio.sleep(_PROBE_S)
         self._session.qber_prob = record.qber_prob = tally.qber_prob
         self._session.monitor.expect_clicks(tally.click_count / tally.train_count)
+        receiver_steps_s = self._session.findings.steps_s
+        record.loops.steps_s = {name: receiver_steps_s[name] for name in _STEPS if name in receiver_steps_s}
         await self._enter(LinkState.OPERATING, "")
+        session = self._session
+        session.node.process.journal.write(
+            "link.commissioned",
+            link_id=session.config.link_id,
+            time_to_service_s=round(record.time_to_service_s, 6),
+            qber_prob=round(record.qber_prob, 6),
+            **{f"{name}_s": round(value, 6) for name, value in record.loops.steps_s.items()},
+        )
 
     async def _await_receiver(self) -> None:
         try:
@@ -138,12 +172,35 @@ class Emission:
         except TimeoutError:
             raise LinkTroubleError("receiver-not-listening") from None
 
-    async def _test(self) -> CommissioningTally:
-        tally = CommissioningTally(self._protocol.qber_abort_prob)
+    async def _test(self) -> tuple[CommissioningTally, str]:
+        """Emit test trains until they allow a verdict; return what they showed, and why there is no service."""
+        session = self._session
+        tally, setup_trains = self._new_tally(), 0
         while True:
-            await self._sifted(await self._emit(tally))
-            if not tally.needs_more:
-                return tally
+            train = await self._emit(tally)
+            await self._sifted(train)
+            findings = await self._findings_after(train)
+            has_light = tally.click_count > 0 or findings.step == "gate"
+            if findings.step and has_light and setup_trains < _SETUP_TRAINS.get(findings.step, 0):
+                setup_trains += 1
+                # what was measured in other slots, or at a shut gate, is no verdict on the link
+                tally = self._new_tally()
+            elif not tally.needs_more:
+                break
+        trouble = tally.trouble or (CLOCK_LOST if findings.step else "")
+        session.monitor.see_alarms(session.watch.alarms)
+        session.record.loops.readings = session.watch.readings
+        return tally, most_telling({trouble, *session.monitor.found}, ABORTING) or trouble
+
+    def _new_tally(self) -> CommissioningTally:
+        return CommissioningTally.after(self._session.record.reason, self._protocol.qber_abort_prob)
+
+    async def _findings_after(self, train: Train) -> link_session_pb2.ReceiverFindings:
+        try:
+            async with asyncio.timeout(_TRAIN_LIMIT_S):
+                return await self._session.findings_after(train.blocks.start)
+        except TimeoutError:
+            raise LinkTroubleError("train-lost") from None
 
     async def _idle_while_full(self, in_flight: list[Train]) -> None:
         session = self._session

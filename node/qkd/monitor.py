@@ -1,28 +1,48 @@
-"""node.qkd.monitor: what the transmitter concludes from test trains, from trains, and from errors. Pure."""
+"""node.qkd.monitor: what the transmitter concludes from test trains, trains, errors and findings. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from node.control.reasons import (
+    ABORTING,
+    CLOCK_LOST,
+    DEGRADING,
+    NO_KEY,
+    NO_LIGHT,
+    QBER,
+    TOO_FAINT,
+    most_telling,
+)
 from node.link_state import LinkState, QberWindow
 
-__all__ = ["NO_LIGHT", "QBER", "CommissioningTally", "Monitor"]
+__all__ = ["NO_LIGHT", "QBER", "TOO_FAINT", "CommissioningTally", "Monitor"]
 
-NO_LIGHT: Final = "no-light"
-QBER: Final = "qber"
-TOO_FAINT: Final = "too-faint"
 _DARK_TRAINS: Final = 3
 # what is left of the clicks when light is as good as gone: commissioning finds out what the link is still worth
 _FAINT_SHARE: Final = 0.02
+# and when the link is worth a warning: 13 dB
+_DIM_SHARE: Final = 0.05
 _WINDOW_BITS: Final = 2000
 _TEST_BITS: Final = 200
 _TEST_TRAINS: Final = 10
+# what a monitor has to see again before it may say that all is well
+_EVIDENCE_CLICKS: Final = 20_000
+# errors that only bits of other pulses make: an eavesdropper who measures every pulse makes 25 %
+_SLIPPED_PROB: Final = 0.35
 
 
 @dataclass
 class CommissioningTally:
-    """What the test trains of a commissioning have shown so far."""
+    """What the test trains of a commissioning have shown so far.
+
+    Attributes:
+        abort_prob: Error rate from which there is no service.
+        least_clicks: Clicks that a verdict takes, besides sifted bits.
+    """
 
     abort_prob: float
+    least_clicks: int = 0
     train_count: int = 0
     click_count: int = 0
     sifted_count: int = 0
@@ -37,7 +57,8 @@ class CommissioningTally:
     @property
     def needs_more(self) -> bool:
         """Whether another test train is due before a verdict: there is light, but little."""
-        return self.click_count > 0 and self.sifted_count < _TEST_BITS and self.train_count < _TEST_TRAINS
+        is_little = self.sifted_count < _TEST_BITS or self.click_count < self.least_clicks
+        return self.click_count > 0 and is_little and self.train_count < _TEST_TRAINS
 
     @property
     def qber_prob(self) -> float:
@@ -51,7 +72,15 @@ class CommissioningTally:
             return NO_LIGHT
         if self.sifted_count < _TEST_BITS:
             return TOO_FAINT
+        if self.qber_prob >= max(_SLIPPED_PROB, self.abort_prob):
+            return CLOCK_LOST
         return QBER if self.qber_prob >= self.abort_prob else ""
+
+    @classmethod
+    def after(cls, reason: str, abort_prob: float) -> "CommissioningTally":
+        """Return the tally for a link that is DOWN for `reason`: what a monitor saw takes clicks to rule out."""
+        is_plain = reason in (NO_LIGHT, TOO_FAINT, QBER, CLOCK_LOST) or reason not in ABORTING
+        return cls(abort_prob, 0 if is_plain else _EVIDENCE_CLICKS)
 
 
 class Monitor:
@@ -61,19 +90,23 @@ class Monitor:
         """Judge the error rate by these two thresholds."""
         self._degraded_prob = degraded_prob
         self._abort_prob = abort_prob
-        self._dark_trains = 0
+        self._dark_trains = self._dim_trains = 0
         self._window = QberWindow(_WINDOW_BITS)
         self._is_barren = False
         self._block_qber_prob = 0.0
-        self._faint_count = 0.0
+        self._usual_count = 0.0
+        self._found: frozenset[str] = frozenset()
+        self._degrading: frozenset[str] = frozenset()
+        self._own: frozenset[str] = frozenset()
 
     def expect_clicks(self, click_count: float) -> None:
         """Take note of what a train showed when the link was put into service."""
-        self._faint_count = click_count * _FAINT_SHARE
+        self._usual_count = click_count
 
     def see_train(self, click_count: int) -> None:
         """Take note of a whole train."""
-        self._dark_trains = self._dark_trains + 1 if click_count <= self._faint_count else 0
+        self._dark_trains = self._dark_trains + 1 if click_count <= self._usual_count * _FAINT_SHARE else 0
+        self._dim_trains = self._dim_trains + 1 if click_count <= self._usual_count * _DIM_SHARE else 0
 
     def see_x_bits(self, compared_count: int, error_count: int) -> None:
         """Take note of the receiver's running totals in X."""
@@ -83,6 +116,19 @@ class Monitor:
         """Take note of a block and its error rate in Z: one that makes no key degrades the link until one does."""
         self._is_barren = secret_bits == 0
         self._block_qber_prob = qber_prob
+
+    def see_findings(self, aborting: Iterable[str], degrading: Iterable[str]) -> None:
+        """Take note of what the receiver's monitors find now; words that are no reasons say nothing."""
+        self._found, self._degrading = frozenset(aborting), frozenset(degrading)
+
+    def see_alarms(self, alarms: frozenset[str]) -> None:
+        """Take note of what the transmitter's own monitors find now."""
+        self._own = alarms
+
+    @property
+    def found(self) -> frozenset[str]:
+        """Reasons to end service that monitors of either end see now."""
+        return (self._found | self._own) & frozenset(ABORTING)
 
     @property
     def qber_prob(self) -> float | None:
@@ -96,16 +142,23 @@ class Monitor:
 
     @property
     def trouble(self) -> str:
-        """Why the link has to leave service; empty when it need not."""
+        """Why the link has to leave service, the most telling reason; empty when it need not."""
+        found = set(self.found)
         if self._dark_trains >= _DARK_TRAINS:
-            return NO_LIGHT
-        return QBER if self._worst_prob >= self._abort_prob else ""
+            found.add(NO_LIGHT)
+        if self._worst_prob >= self._abort_prob:
+            found.add(CLOCK_LOST if self._worst_prob >= _SLIPPED_PROB else QBER)
+        return most_telling(found, ABORTING)
 
     @property
     def verdict(self) -> tuple[LinkState, str]:
         """The state that the link is in while it stays in service."""
+        found = set(self._degrading)
         if self._worst_prob >= self._degraded_prob:
-            return LinkState.DEGRADED, QBER
+            found.add(QBER)
+        if self._dim_trains >= _DARK_TRAINS:
+            found.add(TOO_FAINT)
         if self._is_barren:
-            return LinkState.DEGRADED, "no-key"
-        return LinkState.OPERATING, ""
+            found.add(NO_KEY)
+        reason = most_telling(found, DEGRADING)
+        return (LinkState.DEGRADED, reason) if reason else (LinkState.OPERATING, "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.context import NodeContext
-from node.devices.receiver import Detections, Receiver
+from node.devices.receiver import Detections
 from node.keys.records import BlockState
 from node.link_state import LinkRecord, LinkState
 from node.qkd import bits as packed
@@ -14,6 +14,7 @@ from node.qkd.block import BlockJob, shortened
 from node.qkd.block_receiver import receive_block
 from node.qkd.errors import LinkTroubleError, PeerSilentError, SessionRefusedError
 from node.qkd.protocols import level_count, protocol_of
+from node.qkd.receiver_control import Compared, ReceiverControl
 from node.qkd.settlement import Holding
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_receiver
 from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
@@ -40,6 +41,8 @@ class _Reported:
     part: int
     detections: Detections
     is_test: bool
+    is_last: bool
+    epoch: int
 
 
 class ReceiverSession:
@@ -50,7 +53,7 @@ class ReceiverSession:
         config: process_pb2.NodeLinkConfig,
         node: NodeContext,
         record: LinkRecord,
-        device: Receiver,
+        control: ReceiverControl,
         wire: Wire[link_session_pb2.SessionResponse, link_session_pb2.SessionRequest],
         hello: link_session_pb2.SessionHello,
     ) -> None:
@@ -58,7 +61,7 @@ class ReceiverSession:
         self._config = config
         self._node = node
         self._record = record
-        self._device = device
+        self._control = control
         self._wire = wire
         self._hello = hello
         self._protocol = protocol_of(config)
@@ -72,6 +75,7 @@ class ReceiverSession:
         self._noticed = asyncio.Event()
         self._reported: deque[_Reported] = deque()
         self._compared_x = self._x_errors = 0
+        self._told = control.verdict
         self.said_down_for = ""
 
     async def run(self, channel: QuantumChannelClient) -> None:
@@ -140,7 +144,7 @@ class ReceiverSession:
         if kind == "train":
             self._notice(message.train)
         elif kind == "sift_answer":
-            self._sift(message.sift_answer)
+            await self._sift(message.sift_answer)
         elif kind == "link_state":
             self._follow(message.link_state)
         elif kind == "block_start":
@@ -185,6 +189,7 @@ class ReceiverSession:
         while True:
             try:
                 async with channel.receive(self._config.link_id) as stream:
+                    await self._control.prepare(channel)
                     was_receiving = True
                     await self._wire.send(receiver=link_session_pb2.ReceiverNotice(is_receiving=True))
                     part = 0
@@ -203,11 +208,10 @@ class ReceiverSession:
         train = await self._train(clicks.train_id)
         if train is None:
             return 0
-        blocks = range(train.train_id, train.train_id + train.block_count)
-        detections = self._device.detect(
-            clicks.first_block, clicks.block_counts, clicks.offsets, clicks.detectors, blocks
-        )
-        self._reported.append(_Reported(train.train_id, part, detections, train.is_test))
+        detections, epoch = await self._control.detect(clicks, train)
+        if not train.is_test and self._control.verdict != self._told:
+            await self._tell(train.train_id)
+        self._reported.append(_Reported(train.train_id, part, detections, train.is_test, clicks.is_last, epoch))
         if clicks.is_last:
             del self._trains[train.train_id]
         now_ps = self._node.process.clock.now_ps()
@@ -230,12 +234,14 @@ class ReceiverSession:
         )
         return 0 if clicks.is_last else part + 1
 
-    def _sift(self, answer: link_session_pb2.SiftAnswer) -> None:
+    async def _tell(self, train_id: int) -> None:
+        self._told = self._control.verdict
+        await self._wire.send(findings=self._control.findings(train_id))
+
+    async def _sift(self, answer: link_session_pb2.SiftAnswer) -> None:
         if not self._reported or (self._reported[0].train_id, self._reported[0].part) != (answer.train_id, answer.part):
             raise SessionRefusedError(f"train {answer.train_id}: an answer to part {answer.part}, which is not next")
         reported = self._reported.popleft()
-        if reported.is_test:
-            return
         found = reported.detections
         count = len(found.offsets)
         matches = packed.unpack(answer.matches, count)
@@ -244,9 +250,23 @@ class ReceiverSession:
             found.bits,
             matches,
             packed.unpack_levels(answer.intensities, count, self._level_count, "intensities of a sift answer"),
-            packed.unpack(answer.disclosed, int((matches & found.bases).sum())),
-            is_test=False,
+            packed.unpack(answer.disclosed, int((matches if reported.is_test else matches & found.bases).sum())),
+            is_test=reported.is_test,
         )
+        (z_count, x_count), (z_errors, x_errors) = sifted.compared_counts, sifted.error_counts
+        await self._control.answered(
+            reported.train_id,
+            Compared((z_count, z_errors), (x_count, x_errors)),
+            answer.slot_shift,
+            reported.epoch,
+            self._assembler.number,
+            is_test=reported.is_test,
+            is_last=reported.is_last,
+        )
+        if reported.is_test:
+            if reported.is_last:
+                await self._tell(reported.train_id)
+            return
         self._compared_x += sifted.compared_counts[1]
         self._x_errors += sifted.error_counts[1]
         if self._compared_x and not self._record.blocks_made_count:
@@ -273,5 +293,7 @@ class ReceiverSession:
         try:
             async with job.in_time():
                 await receive_block(job, start)
+            if job.error_count is not None:
+                self._control.see_key_block(job.raw.number, len(job.raw.z_bits), job.error_count)
         finally:
             del self._jobs[job.block_id]

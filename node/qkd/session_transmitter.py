@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from node.context import NodeContext
+from node.control.transmitter_watch import TransmitterWatch
 from node.devices.pulses import pulse_indices, whole_array
 from node.devices.transmitter import Transmitter
 from node.keys.records import BlockState
@@ -24,8 +25,9 @@ from node.qkd.partners import Partners
 from node.qkd.protocols import level_count, protocol_of
 from node.qkd.settlement import Holding, decide
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_transmitter
+from node.qkd.slot_search import LEAST_COMPARED, SLIPPED_PROB, missed_slots
 from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
-from qnetem.runtime.clock import PS_PER_S
+from qnetem.runtime.clock import PS_PER_S, to_time
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import link_session_pb2, process_pb2
 
@@ -88,6 +90,9 @@ class TransmitterSession:
         self._has_room.set()
         self.is_receiving = asyncio.Event()
         self.monitor = Monitor(config.protocol.qber_degraded_prob, config.protocol.qber_abort_prob)
+        self.watch = TransmitterWatch(config.planned)
+        self.findings = link_session_pb2.ReceiverFindings()
+        self._has_findings = asyncio.Event()
         self.qber_prob = 0.0
 
     async def greet(self) -> None:
@@ -172,6 +177,10 @@ class TransmitterSession:
                         self.is_receiving.set()
                     else:
                         self.is_receiving.clear()
+                elif kind == "findings":
+                    self.findings = message.findings
+                    self.monitor.see_findings(self.findings.aborting, self.findings.degrading)
+                    self._has_findings.set()
                 elif kind in _BLOCK_EVENTS:
                     job = self._jobs.get(getattr(message, kind).block_id)
                     # a late message about a block that was dropped here
@@ -181,6 +190,13 @@ class TransmitterSession:
                     raise SessionRefusedError(f"link {self.config.link_id}: unexpected {kind}")
             # ends the blocks in post-processing too: the next session settles them
             raise LinkTroubleError("peer-closed")
+
+    async def findings_after(self, train_id: int) -> link_session_pb2.ReceiverFindings:
+        """Return what the receiver found once it has the answers to all of a test train."""
+        while self.findings.train_id < train_id:
+            self._has_findings.clear()
+            await self._has_findings.wait()
+        return self.findings
 
     async def drained(self) -> None:
         """Wait until no block is in post-processing."""
@@ -200,7 +216,7 @@ class TransmitterSession:
         self._trains[blocks.start] = train
         await self.wire.send(
             train=link_session_pb2.TrainNotice(
-                train_id=blocks.start, block_count=len(blocks), is_test=tally is not None
+                train_id=blocks.start, block_count=len(blocks), is_test=tally is not None, start=to_time(start_ps)
             )
         )
         return train
@@ -254,6 +270,16 @@ class TransmitterSession:
             has_bit, bits = await self.partners.outcomes(report.train_id, last_block, indices, bits)
         receiver_bases = packed.unpack(report.bases, len(indices))
         sifted = sift_transmitter(bases, intensities, bits, receiver_bases, is_test=is_test, has_bit=has_bit)
+        levels = np.bincount(intensities, minlength=self._level_count)
+        can_match = len(indices) if has_bit is None else int(has_bit.sum())
+        match_count = int(sifted.matches.sum())
+        self.watch.see_report(levels.tolist(), match_count, can_match)
+        errors = shift = 0
+        if is_test:
+            values = packed.unpack(report.values, len(indices))
+            errors = int((values != bits)[sifted.matches == 1].sum())
+            if errors >= SLIPPED_PROB * match_count and len(indices) >= LEAST_COMPARED:
+                shift = await missed_slots(self.device, self.partners, report.train_id, indices, receiver_bases, values)
         await self.wire.send(
             sift_answer=link_session_pb2.SiftAnswer(
                 train_id=report.train_id,
@@ -261,12 +287,11 @@ class TransmitterSession:
                 matches=packed.pack(sifted.matches),
                 intensities=packed.pack_levels(intensities, self._level_count),
                 disclosed=packed.pack(sifted.disclosed),
+                slot_shift=shift,
             )
         )
         if train.tally is not None:
-            values = packed.unpack(report.values, len(indices))
-            errors = int((values != bits)[sifted.matches == 1].sum())
-            train.tally.add(len(indices), int(sifted.matches.sum()), errors)
+            train.tally.add(len(indices), match_count, errors)
             return
         self.record.sifted.add(sifted.z_count, self.node.process.clock.now_ps())
         for raw in self._assembler.add(sifted.events):

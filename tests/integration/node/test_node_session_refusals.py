@@ -27,7 +27,9 @@ PROTOCOL = parameters_pb2.ProtocolParameters(
     pool_high_water_bits=1_000_000,
     train_blocks=8,
 )
-PLANNED = parameters_pb2.LinkParameters(intensities=[0.2, 0.05], intensity_probs=[0.25, 0.75], receiver_p_z=0.8)
+PLANNED = parameters_pb2.LinkParameters(
+    clock_hz=1e9, intensities=[0.2, 0.05], intensity_probs=[0.25, 0.75], receiver_p_z=0.8
+)
 Dial = Callable[..., contextlib.AbstractAsyncContextManager[Any]]
 
 
