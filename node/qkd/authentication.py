@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from node.keys.records import BlockRole, Piece
@@ -20,6 +21,7 @@ __all__ = [
     "PRESHARED_BITS",
     "RESERVE_BITS",
     "LinkAuthentication",
+    "LinkSecrets",
     "authenticated",
 ]
 
@@ -34,16 +36,43 @@ AUTHENTICATION: Final = "authentication"
 _LABEL: Final = b"qnetem link authentication"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class LinkSecrets:
+    """What follows from the authentication secret of a link, as link_session.proto says. Nothing shows it.
+
+    Attributes:
+        transmitter_key: Hashes what the transmitter says; recycled.
+        receiver_key: Hashes what the receiver says.
+        preshared: What pads come from at first, 8192 bytes.
+    """
+
+    transmitter_key: bytes
+    receiver_key: bytes
+    preshared: bytes
+
+    @classmethod
+    def of(cls, secret: bytes) -> "LinkSecrets":
+        """Derive it.
+
+        Raises:
+            BadInputError: The secret is not 16 bytes long.
+        """
+        if len(secret) != HASH_BYTES:
+            raise BadInputError(f"authentication_secret has {HASH_BYTES} bytes, this one {len(secret)}")
+        derived = hashlib.shake_256(_LABEL + secret).digest(2 * HASH_BYTES + PRESHARED_BITS // 8)
+        return cls(derived[:HASH_BYTES], derived[HASH_BYTES : 2 * HASH_BYTES], derived[2 * HASH_BYTES :])
+
+
 class LinkAuthentication:
     """Makes and checks the tags of one link at one of its ends."""
 
     def __init__(self, config: process_pb2.NodeLinkConfig, store: KeyStore) -> None:
         """Work under the link's authentication secret, paying from `store`."""
-        secret = hashlib.shake_256(_LABEL + config.authentication_secret).digest(2 * HASH_BYTES + PRESHARED_BITS // 8)
-        keys = secret[:HASH_BYTES], secret[HASH_BYTES : 2 * HASH_BYTES]
+        secrets = LinkSecrets.of(config.authentication_secret)
+        keys = secrets.transmitter_key, secrets.receiver_key
         is_transmitter = config.role == process_pb2.LINK_ROLE_TRANSMITTER
         self._own_key, self._peer_key = keys if is_transmitter else keys[::-1]
-        self._preshared = secret[2 * HASH_BYTES :]
+        self._preshared = secrets.preshared
         self._role = BlockRole.TRANSMITTER if is_transmitter else BlockRole.RECEIVER
         self._link_id, self.peer_node = config.link_id, config.peer_node
         self._store = store

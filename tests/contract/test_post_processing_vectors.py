@@ -10,9 +10,12 @@ import pytest
 
 from node.qkd import bits as packed
 from node.qkd.amplification import toeplitz_hash
+from node.qkd.authentication import LinkSecrets
 from node.qkd.reconciliation import CascadeTransmitter, ParityQueries
 from node.qkd.reconciliation_layout import ORDERED_PASSES, Layout
+from node.qkd.transcript import Ghash, Transcript
 from node.qkd.verification import polynomial_hash
+from qnetem.v1 import link_session_pb2
 
 VECTORS = json.loads((Path(__file__).parent / "post-processing-vectors.json").read_text())
 
@@ -57,3 +60,30 @@ def test_amplified_bits_are_those_of_the_vectors(vector: dict[str, Any]) -> None
     bits = labelled(vector["bits_label"], vector["bit_count"])
     seed = labelled(vector["seed_label"], vector["bit_count"] + vector["secret_bits"] - 1)
     assert packed.pack(toeplitz_hash(bits, seed, vector["secret_bits"])).hex() == vector["secret"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["ghash"], ids=lambda vector: vector["size_bytes"])
+def test_transcripts_are_hashed_as_in_the_vectors(vector: dict[str, Any]) -> None:
+    state = Ghash(bytes.fromhex(vector["key"]))
+    state.add(hashlib.shake_128(vector["data_label"].encode()).digest(vector["size_bytes"]))
+    assert state.value().hex() == vector["hash"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["link_secrets"], ids=lambda vector: vector["secret"])
+def test_a_link_secret_gives_the_keys_and_the_preshared_bits_of_the_vectors(vector: dict[str, Any]) -> None:
+    secrets = LinkSecrets.of(bytes.fromhex(vector["secret"]))
+    assert (secrets.transmitter_key.hex(), secrets.receiver_key.hex()) == (
+        vector["transmitter_key"],
+        vector["receiver_key"],
+    )
+    assert hashlib.sha256(secrets.preshared).hexdigest() == vector["preshared_sha256"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["transcripts"], ids=lambda vector: vector["block_id"])
+def test_what_is_said_counts_as_in_the_vectors(vector: dict[str, Any]) -> None:
+    transcript = Transcript(bytes.fromhex(vector["key"]))
+    for said in vector["said"]:
+        transcript.see(link_session_pb2.SessionRequest.FromString(bytes.fromhex(said)))
+    hashes = transcript.close(vector["block_id"])
+    assert hashes is not None
+    assert (hashes.stream.hex(), hashes.block.hex()) == (vector["stream"], vector["block"])
