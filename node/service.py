@@ -11,7 +11,10 @@ import grpc.aio
 from node.context import NodeContext
 from node.entropy import Entropy
 from node.key_admin import KeyAdminServicer
+from node.keys.agreement import AgreementDesk
 from node.keys.directory import Directory
+from node.keys.hybrid_keys import HybridKeys
+from node.keys.kem import Kem
 from node.keys.relaying import Relaying
 from node.keys.sae_service import serve_saes
 from node.keys.store import open_store
@@ -177,21 +180,25 @@ async def serve(process: Process) -> AsyncIterator[None]:
             {place.sae_id: place.node for place in config.node.sae_places},
             frozenset(peers),
         )
+        desk, kem = AgreementDesk(), Kem(process.testbed, process.credentials)
         relaying = Relaying.of(
             store,
             directory,
             peers.get,
+            answers={"agree": desk.answer},
+            kem=kem,
             is_relay=config.node.is_relay,
             share_count=max(1, config.node.share_count),
             emulated_s=lambda: process.clock.now_ps() / PS_PER_S,
         )
+        hybrid = HybridKeys(store, directory, kem, relaying.courier, desk)
         await relaying.relays.start()
         receivers = _of_role(config.node.links, process_pb2.LINK_ROLE_RECEIVER)
         transmitters = _of_role(config.node.links, process_pb2.LINK_ROLE_TRANSMITTER)
         answering = {link.link_id: ReceiverLink(link, node, board.records[link.link_id]) for link in receivers}
         await _listen(stack, node, board, directory, answering, relaying, admin)
         if config.listeners.https:
-            await stack.enter_async_context(serve_saes(process, store, relaying.exchange, directory))
+            await stack.enter_async_context(serve_saes(process, store, relaying.exchange, directory, hybrid))
         process.metrics.register(NodeCollector(board.links, lambda: board.pools))
         start = await stack.enter_async_context(background())
         for link in transmitters:

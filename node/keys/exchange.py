@@ -9,6 +9,7 @@ While one is unconfirmed, nothing new is reserved with that peer: an outage burn
 """
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import Final
 
 from node.keys.directory import Directory
 from node.keys.exchange_servicer import key_assignments
+from node.keys.hybrid import Agreed
 from node.keys.policy import DEFAULT_TERMS, Terms
 from node.keys.records import Assignment, IssuedKey
 from node.keys.relay import Relay, RelayWish
@@ -78,7 +80,13 @@ class KeyExchange:
         self._wake = asyncio.Event()
 
     async def issue(
-        self, master_sae_id: str, slave_saes: Sequence[str], number: int, size_bits: int, terms: Terms = DEFAULT_TERMS
+        self,
+        master_sae_id: str,
+        slave_saes: Sequence[str],
+        number: int,
+        size_bits: int,
+        terms: Terms = DEFAULT_TERMS,
+        agreed: Agreed | None = None,
     ) -> list[IssuedKey]:
         """Return `number` new keys for the master, which all the slaves' KMEs hold for them by then.
 
@@ -88,6 +96,7 @@ class KeyExchange:
             number: At least 1.
             size_bits: Of each key; a multiple of 8.
             terms: What holds for them.
+            agreed: They are hybrid: a secret, and the shares of the slaves' KMEs.
 
         Raises:
             PoolExhaustedError: Less is there than asked for.
@@ -103,10 +112,10 @@ class KeyExchange:
                 master_sae_id, local, "", number, size_bits, lifetime_s=terms.key_lifetime_s
             )
             return await self._store.deliver([key.key_id for key in reserved])
-        wish = self._wish(terms)
+        wish = dataclasses.replace(self._wish(terms), agreed=agreed)
         if await self._is_pooled(peers, number * size_bits, wish):
             try:
-                return await self._given(peers[0], master_sae_id, local, remote, number, size_bits, terms)
+                return await self._given(peers[0], master_sae_id, local, remote, number, size_bits, terms, agreed)
             except UnavailableError as error:
                 # the keys that were taken are void: fresh ones may go another way
                 if not self._relay.has_detour(peers[0], wish):
@@ -146,6 +155,7 @@ class KeyExchange:
         number: int,
         size_bits: int,
         terms: Terms,
+        agreed: Agreed | None,
     ) -> list[IssuedKey]:
         """Give bits of the pool shared with a peer."""
         deadline_s = time.monotonic() + self._times.total_s
@@ -162,7 +172,10 @@ class KeyExchange:
                 slave_sae_ids=remote,
                 keys=key_assignments(reserved),
                 lifetime_s=terms.key_lifetime_s or 0.0,
+                kem=None if agreed is None else agreed.shares[peer_node],
             )
+            if agreed is not None:
+                await self._store.hold_agreed(key_ids, agreed.secret)
             try:
                 response = await self._assign(peer_node, request, deadline_s)
             except ConflictError as error:

@@ -1,9 +1,10 @@
 """node.keys.exchange_servicer: what a KME does for the KMEs of neighbouring nodes. Edge: gRPC."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from node.keys.directory import Directory
+from node.keys.kem import Kem
 from node.keys.records import Assignment, Piece, UnusableBlocksError, is_key_id
 from node.keys.store import KeyStore
 from qnetem.runtime import rpc
@@ -11,6 +12,7 @@ from qnetem.runtime.errors import BadInputError, DeniedError
 from qnetem.runtime.log import get_logger
 from qnetem.v1 import key_exchange_pb2 as pb
 from qnetem.v1 import key_exchange_pb2_grpc as pb_grpc
+from qnetem.v1.kem_pb2 import KemShare
 
 __all__ = ["KeyExchangeServicer", "assignments_of", "key_assignments", "lifetime_of"]
 
@@ -22,10 +24,11 @@ _log = get_logger("node.keys")
 class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
     """Holds and voids keys that masters at neighbouring nodes give."""
 
-    def __init__(self, store: KeyStore, directory: Directory) -> None:
-        """Serve from `store`."""
+    def __init__(self, store: KeyStore, directory: Directory, kem: Kem | None = None) -> None:
+        """Serve from `store`; without a `kem` no hybrid keys."""
         self._store = store
         self._directory = directory
+        self._kem = kem
 
     async def AssignKeys(self, request: pb.AssignKeysRequest, context: Any) -> pb.AssignKeysResponse:
         """Hold the keys of the request durably, all or none; see the .proto."""
@@ -42,12 +45,27 @@ class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
             if not self._directory.is_attached(slave):
                 raise BadInputError(f"SAE {slave!r} is not attached to {self._directory.own_node}")
         assignments = assignments_of(request.keys)
+        if request.HasField("kem"):
+            await self.hold_agreed(peer_node, master, [one.key_id for one in assignments], request.kem)
         try:
             await self._store.assign(peer_node, master, slaves, assignments, lifetime_of(request.lifetime_s))
         except UnusableBlocksError as error:
             _log.warning("keys.assignment.unusable", peer_node=peer_node, block_ids=list(error.block_ids))
             return pb.AssignKeysResponse(unusable_block_ids=error.block_ids)
         return pb.AssignKeysResponse()
+
+    async def hold_agreed(self, from_node: str, master_sae_id: str, key_ids: Sequence[str], share: KemShare) -> None:
+        """Hold what a master's KME agrees on with this one for hybrid keys, before the keys are held.
+
+        Raises:
+            KemUnknownError: The share is for a key pair that is not there.
+            DeniedError: It is not signed by that KME.
+            BadInputError: It is malformed, or hybrid keys are not held here.
+            ConflictError: Another secret was agreed on for one of the keys.
+        """
+        if self._kem is None:
+            raise BadInputError(f"{self._directory.own_node} holds no hybrid keys")
+        await self._store.hold_agreed(key_ids, self._kem.opened(share, from_node, master_sae_id))
 
     async def VoidKeys(self, request: pb.VoidKeysRequest, context: Any) -> pb.VoidKeysResponse:
         """Void the keys of the request durably, known or not; see the .proto."""

@@ -1,14 +1,16 @@
 """node.keys.key_delivery: who may have which keys, as ETSI GS QKD 014 and policies say, without HTTP. Wiring."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from node.keys.directory import Directory
 from node.keys.etsi014_request import MODE_EXTENSION, UNMET, DeliveryLimits, EncRequest, RequestError
-from node.keys.exchange import KeyExchange
+from node.keys.exchange import KeyExchange, NoRouteError
+from node.keys.hybrid_keys import HybridKeys
 from node.keys.policy import DEFAULT_POLICY, KeyMode, Policies, Policy, Terms, terms_of
-from node.keys.policy_gate import OverBurstError, PolicyGate, RateExceededError
+from node.keys.policy_gate import KeptForOthersError, OverBurstError, PolicyGate, RateExceededError
 from node.keys.records import IssuedKey, KeysNotFoundError, NotNamedError, PoolExhaustedError
 from node.keys.store import KeyStore
 from qnetem.runtime.errors import DeniedError, QnetemError
@@ -35,13 +37,25 @@ class KeyDelivery:
         limits: DeliveryLimits = DeliveryLimits(),  # noqa: B008 frozen
         policies: Policies | None = None,
         emulated_s: Callable[[], float] = lambda: 0.0,
+        hybrid: HybridKeys | None = None,
     ) -> None:
-        """Serve what `store` holds, and `exchange` issues, within `limits` and `policies`; rates go by `emulated_s`."""
+        """Serve what the store holds.
+
+        Args:
+            store: The KME's.
+            exchange: Issues keys.
+            directory: Who is where.
+            limits: What is granted to all.
+            policies: What is granted to whom; None: no limits.
+            emulated_s: Emulated time, seconds, which rates go by.
+            hybrid: Agrees with other KMEs; None: hybrid keys are refused.
+        """
         self.directory = directory
         self.limits = limits
         self._store = store
         self._exchange = exchange
         self._policies = policies or Policies()
+        self._hybrid = hybrid
         self._gate = PolicyGate(self._policies, directory, limits.max_size_bits, emulated_s)
 
     async def status(self, caller: str, slave_sae_id: str) -> dict[str, Any]:
@@ -91,30 +105,53 @@ class KeyDelivery:
             NotAttachedError: The caller is no SAE of this KME.
             RequestError: A slave is unknown, or the caller, or the policy does not allow what is asked for.
             OverBurstError, RateExceededError, KeptForOthersError: The policy of a pair does not grant it (now).
-            QnetemError: As KeyExchange.issue.
+            QnetemError: As KeyExchange.issue and HybridKeys.
         """
         self._admit(caller)
         for slave_sae_id in request.slave_saes:
             self._check_slave(caller, slave_sae_id)
         policies = [self._policies.of(caller, slave_sae_id) for slave_sae_id in request.slave_saes]
         terms = _agreed(terms_of(policies), request)
+        names = ",".join(sorted({policy.name for policy in policies}))
         try:
-            return await self._issue(caller, request, terms)
+            return await self._issue(caller, request, terms, names)
         except QnetemError as error:
-            if isinstance(error, OverBurstError | RateExceededError | PoolExhaustedError):
-                names = ",".join(sorted({policy.name for policy in policies}))
+            if isinstance(error, OverBurstError | RateExceededError | KeptForOthersError):
                 await self._store.audit.record("policy.decided", party=caller, policy=names, decision=error.reason)
             await self._store.audit.record("key.refused", party=caller, call="enc_keys", reason=error.reason)
             raise
 
-    async def _issue(self, caller: str, request: EncRequest, terms: Terms) -> list[IssuedKey]:
+    async def _issue(self, caller: str, request: EncRequest, terms: Terms, policies: str) -> list[IssuedKey]:
         slaves, number, size_bits = request.slave_saes, request.number, request.size_bits
-        charge = self._gate.take(caller, slaves, number, size_bits, await self._pool_bits(slaves))
+        peers = self.directory.remote_nodes(slaves)
         try:
-            return await self._exchange.issue(caller, slaves, number, size_bits, terms)
+            with self._charged(caller, request, await self._pool_bits(peers)):
+                agreed = None
+                if terms.mode is KeyMode.HYBRID and peers:
+                    agreed = await self._agreeing().agreed(caller, peers)
+                return await self._exchange.issue(caller, slaves, number, size_bits, terms, agreed)
+        except (PoolExhaustedError, NoRouteError):
+            if not terms.is_pqc_allowed or not peers:
+                raise
+        with self._charged(caller, request, {}):
+            keys = await self._agreeing().issue_pqc(caller, slaves, number, size_bits, terms)
+        await self._store.audit.record("policy.decided", party=caller, policy=policies, decision="pqc")
+        return keys
+
+    @contextmanager
+    def _charged(self, caller: str, request: EncRequest, pool_bits: Mapping[str, int]) -> Iterator[None]:
+        """Count a request against its policies while the block runs, for good when that does not fail."""
+        charge = self._gate.take(caller, request.slave_saes, request.number, request.size_bits, pool_bits)
+        try:
+            yield
         except QnetemError:
             charge.give_back()
             raise
+
+    def _agreeing(self) -> HybridKeys:
+        if self._hybrid is None:
+            raise RequestError(UNMET, [{MODE_EXTENSION: "this KME agrees with no other"}])
+        return self._hybrid
 
     async def dec_keys(self, caller: str, master_sae_id: str, key_ids: list[str]) -> list[IssuedKey]:
         """Return keys that the master of the path was given, to the caller as one of their slaves; all or none.
@@ -133,11 +170,10 @@ class KeyDelivery:
             await self._store.audit.record("key.refused", party=caller, call="dec_keys", reason=error.reason)
             raise
 
-    async def _pool_bits(self, slave_saes: Sequence[str]) -> dict[str, int]:
+    async def _pool_bits(self, peers: Sequence[str]) -> dict[str, int]:
         """Return what is there to share out in each pool that policies guarantee something of."""
         if not self._gate.has_guarantees:
             return {}
-        peers = self.directory.remote_nodes(slave_saes)
         pools = {peer_node: await self._store.pool(peer_node) for peer_node in peers}
         return {peer_node: pool.available_bits for peer_node, pool in pools.items() if pool.made_bits}
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from node.keys.hybrid import Agreed
 from node.keys.records import BlockPendingError, IssuedKey, PoolExhaustedError
 from node.keys.relay_courier import Courier, NoRouteError
 from node.keys.relay_hops import Hops, Outcome
@@ -35,11 +36,13 @@ class RelayWish:
             learn it, fewer learn nothing. 1: whole.
         allowed_relays: The nodes that may relay it; None: any.
         lifetime_s: Emulated; None: as the store's limits say.
+        agreed: They are hybrid: a secret, and the shares of the targets.
     """
 
     share_count: int = 1
     allowed_relays: frozenset[str] | None = None
     lifetime_s: float | None = None
+    agreed: Agreed | None = None
 
 
 @dataclass
@@ -119,7 +122,9 @@ class Relay:
                 Route(target, tuple(saes), tuple(path.nodes for path in paths[target]))
                 for target, saes in remote_saes.items()
             ]
-            return await self._relays.open_keys(master_sae_id, local_saes, routes, number, size_bits, wish.lifetime_s)
+            return await self._relays.open_keys(
+                master_sae_id, local_saes, routes, number, size_bits, wish.lifetime_s, wish.agreed
+            )
 
         asked = f"{number} of {size_bits} bits"
         return await self._deliver(remote_saes, wish, opened, asked)

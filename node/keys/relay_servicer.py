@@ -16,6 +16,7 @@ from qnetem.runtime.errors import BadInputError, DeadlineError, DeniedError
 from qnetem.runtime.log import get_logger
 from qnetem.v1 import key_relay_pb2 as pb
 from qnetem.v1 import key_relay_pb2_grpc as pb_grpc
+from qnetem.v1.kem_pb2 import KemShare
 
 __all__ = ["KeyRelayServicer", "NotARelayError"]
 
@@ -23,6 +24,8 @@ _MAX_PER_CALL: Final = 512
 _LEAST_S: Final = 0.02
 _SETTLE_COUNT: Final = 256
 _log = get_logger("node.keys.relay")
+# (source, master, key ids, share)
+HoldAgreed = Callable[[str, str, list[str], KemShare], Awaitable[None]]
 # (who asks, the message) -> the answer
 Answer = Callable[[str, Any], Awaitable[Any]]
 
@@ -43,6 +46,7 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         hops: Hops,
         courier: Courier,
         answers: Mapping[str, Answer],
+        hold_agreed: HoldAgreed,
         *,
         is_relay: bool,
     ) -> None:
@@ -55,6 +59,7 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
             courier: Asks the next node.
             answers: Who answers carried messages that end here, by their names in CarryRequest; voids of transfers are
                 answered here.
+            hold_agreed: Holds what a source agrees on with this KME for hybrid keys.
             is_relay: It passes keys of others on.
         """
         self._directory = directory
@@ -62,6 +67,7 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         self._hops = hops
         self._courier = courier
         self._answers = {"void_transfers": self._void_transfers, **answers}
+        self._hold_agreed = hold_agreed
         self._is_relay = is_relay
         # went through, and not noted on the disk yet
         self._settled: list[str] = []
@@ -74,6 +80,9 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         own_node, previous = self._directory.own_node, self._neighbour(context)
         if next_node is None:
             self._check_saes(header)
+            if header.keys.HasField("kem"):
+                keys = header.keys
+                await self._hold_agreed(header.path[0], keys.master_sae_id, list(keys.key_ids), keys.kem)
         else:
             try:
                 await self._hops.ready(next_node)

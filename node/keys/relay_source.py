@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from node.keys import audit, blocks, ledger, transfers
+from node.keys import audit, blocks, hybrid_ledger, ledger, transfers
+from node.keys.hybrid import Agreed
 from node.keys.ledger import Draw, Key
 from node.keys.records import Block, BlockRole, BlockState, IssuedKey, KeyState
 from node.keys.relay_frame import shares, wipe
@@ -68,8 +69,11 @@ def open_keys(
     now_s: float,
     expires_s: float,
     draw: Draw,
+    agreed: Agreed | None = None,
 ) -> Delivery:
     """Make fresh keys under new ids, RESERVED here, and close them for the first hop of every path of every route.
+
+    With `agreed` they are hybrid: what is relayed is not yet the key.
 
     Raises:
         PoolExhaustedError: A first hop has less pad than it takes; names both.
@@ -83,13 +87,19 @@ def open_keys(
         audit.record(db, "key.reserved", key_id=key_id, master=master_sae_id, peer_node="", size_bits=size_bits)
         whole += value
         wipe(value)
+    if agreed is not None:
+        hybrid_ledger.hold(db, key_ids, agreed.secret, now_s)
     delivery_id = str(uuid.UUID(bytes=draw(16), version=4))
     sent = []
     for route in routes:
         parts = shares(whole, [draw(len(whole)) for _ in route.paths[1:]])
         for index, (path, part) in enumerate(zip(route.paths, parts, strict=True)):
             keys = pb.RelayedKeys(
-                master_sae_id=master_sae_id, slave_sae_ids=route.slave_saes, key_ids=key_ids, expires_s=expires_s
+                master_sae_id=master_sae_id,
+                slave_sae_ids=route.slave_saes,
+                key_ids=key_ids,
+                expires_s=expires_s,
+                kem=None if agreed is None else agreed.shares[route.target_node],
             )
             header = pb.RelayHeader(
                 transfer_id=str(uuid.UUID(bytes=draw(16), version=4)),

@@ -10,6 +10,7 @@ from typing import Final
 
 from node.keys import relay_arrival, relay_rows, relay_source, relay_voids
 from node.keys.group_commit import declare_step
+from node.keys.hybrid import Agreed
 from node.keys.records import IssuedKey
 from node.keys.relay_arrival import Arrival
 from node.keys.relay_source import Delivery, Route
@@ -71,6 +72,7 @@ class RelayStore:
         number: int,
         size_bits: int,
         lifetime_s: float | None = None,
+        agreed: Agreed | None = None,
     ) -> Delivery:
         """Make keys for a master attached here, sealed for the first hop of each path; see relay_source.open_keys.
 
@@ -81,6 +83,7 @@ class RelayStore:
             number: How many keys.
             size_bits: Of each; a multiple of 8.
             lifetime_s: Emulated; None: as the store's limits say.
+            agreed: They are hybrid: a secret, and the shares of the targets.
         """
         if number < 1 or size_bits < 8 or size_bits % 8:
             raise BadInputError(f"{number} keys of {size_bits} bits cannot be relayed")
@@ -99,6 +102,7 @@ class RelayStore:
                 self._now_s(),
                 expires_s,
                 self._store.draw(db),
+                agreed,
             ),
         )
 

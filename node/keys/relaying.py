@@ -10,6 +10,7 @@ import grpc.aio
 from node.keys.directory import Directory
 from node.keys.exchange import ExchangeTimes, KeyExchange
 from node.keys.exchange_servicer import KeyExchangeServicer
+from node.keys.kem import Kem
 from node.keys.relay import Relay
 from node.keys.relay_courier import Courier
 from node.keys.relay_hops import Hops
@@ -56,6 +57,7 @@ class Relaying:
         is_relay: bool = False,
         share_count: int = 1,
         answers: Mapping[str, Answer] | None = None,
+        kem: Kem | None = None,
         times: RelayTimes = RelayTimes(),  # noqa: B008 frozen
         exchange_times: ExchangeTimes = ExchangeTimes(),  # noqa: B008 frozen
         now_s: Callable[[], float] = time.time,
@@ -70,6 +72,7 @@ class Relaying:
             is_relay: This node passes keys of others on.
             share_count: Keys for other KMEs go in so many shares.
             answers: Who answers further messages that are carried here, by their names in CarryRequest.
+            kem: Opens what hybrid keys come with; None: there are none.
             times: Deadlines of relaying.
             exchange_times: Deadlines of assignments.
             now_s: Wall clock, seconds.
@@ -81,13 +84,15 @@ class Relaying:
         relays = RelayStore(store, own_node, now_s, emulated_s)
         hops = Hops(store, relays, courier)
         relay = Relay(relays, hops, courier)
-        exchange_servicer = KeyExchangeServicer(store, directory)
+        exchange_servicer = KeyExchangeServicer(store, directory, kem)
         all_answers: dict[str, Any] = {
             "assign_keys": exchange_servicer.assign,
             "void_keys": exchange_servicer.void,
             **(answers or {}),
         }
-        relay_servicer = KeyRelayServicer(directory, relays, hops, courier, all_answers, is_relay=is_relay)
+        relay_servicer = KeyRelayServicer(
+            directory, relays, hops, courier, all_answers, exchange_servicer.hold_agreed, is_relay=is_relay
+        )
         return cls(
             book=book,
             courier=courier,

@@ -7,6 +7,7 @@ from node.keys.directory import Directory
 from node.keys.etsi014 import SaeIdSource, serve_etsi014
 from node.keys.etsi014_request import DeliveryLimits
 from node.keys.exchange import KeyExchange
+from node.keys.hybrid_keys import HybridKeys
 from node.keys.key_delivery import KeyDelivery
 from node.keys.policy_config import policies_of
 from node.keys.store import KeyStore
@@ -25,7 +26,7 @@ _SAE_ID_FROM: Final[dict[int, SaeIdSource]] = {
 
 
 def serve_saes(
-    process: Process, store: KeyStore, exchange: KeyExchange, directory: Directory
+    process: Process, store: KeyStore, exchange: KeyExchange, directory: Directory, hybrid: HybridKeys
 ) -> AbstractAsyncContextManager[int]:
     """Serve the SAEs of this node at its HTTPS listener while the block runs; yields the port.
 
@@ -38,7 +39,13 @@ def serve_saes(
         raise BadInputError(f"sae_id_from {switches.sae_id_from} is not known")
     limits = DeliveryLimits(allow_self_association=switches.allow_self_association)
     delivery = KeyDelivery(
-        store, exchange, directory, limits, policies_of(config.policies), lambda: process.clock.now_ps() / PS_PER_S
+        store,
+        exchange,
+        directory,
+        limits,
+        policies_of(config.policies),
+        lambda: process.clock.now_ps() / PS_PER_S,
+        hybrid,
     )
     address = process.config.listeners.https
     return serve_etsi014(address, config.https_credentials, delivery, _SAE_ID_FROM[switches.sae_id_from])

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from node.keys import audit, blocks, connection, expiry, ledger, pools, transfers
+from node.keys import audit, blocks, connection, expiry, hybrid_ledger, ledger, pools, transfers
 from node.keys.audit_trail import AuditTrail
 from node.keys.authentication import Authentication
 from node.keys.group_commit import GroupCommit, declare_step
@@ -33,6 +33,7 @@ _INCARNATION: Final = declare_step("store.incarnation", "a new incarnation is co
 _PULSES: Final = declare_step("store.pulses", "pulse blocks are reserved ahead")
 _RESERVE: Final = declare_step("keys.reserve", "keys are RESERVED at the master's KME")
 _ASSIGN: Final = declare_step("keys.assign", "keys are ASSIGNED at the slave's KME")
+_AGREE: Final = declare_step("hybrid.agree", "the agreed secret of hybrid keys is held")
 _DELIVER: Final = declare_step("keys.deliver", "keys are DELIVERED to the master")
 _COLLECT: Final = declare_step("keys.collect", "keys are DELIVERED to a slave")
 _VOID: Final = declare_step("keys.void", "keys are VOID_PENDING at the master's KME")
@@ -195,9 +196,13 @@ class KeyStore:
                 size_bits,
                 self._now_s(),
                 self._draw(db),
-                self._expires_s(lifetime_s),
+                self.expires_s(lifetime_s),
             ),
         )
+
+    async def hold_agreed(self, key_ids: Sequence[str], secret: bytes) -> None:
+        """Note what hybrid keys are derived of beside their bits, before they are held; see hybrid_ledger.hold."""
+        await self._commit.run(_AGREE, lambda db: hybrid_ledger.hold(db, key_ids, secret, self._now_s()))
 
     async def deliver(self, key_ids: Sequence[str]) -> list[IssuedKey]:
         """Hand reserved keys to their master, once; see ledger.deliver."""
@@ -222,7 +227,7 @@ class KeyStore:
         await self._commit.run(
             _ASSIGN,
             lambda db: transfers.assign(
-                db, peer_node, master_sae_id, slave_saes, assignments, self._now_s(), self._expires_s(lifetime_s)
+                db, peer_node, master_sae_id, slave_saes, assignments, self._now_s(), self.expires_s(lifetime_s)
             ),
         )
 
@@ -254,7 +259,12 @@ class KeyStore:
             _SWEEP, lambda db: expiry.sweep(db, self.limits, self._now_s(), self._emulated_s())
         )
 
-    def _expires_s(self, lifetime_s: float | None) -> float:
+    def now_s(self) -> float:
+        """Return wall time, seconds."""
+        return self._now_s()
+
+    def expires_s(self, lifetime_s: float | None) -> float:
+        """Return when keys made now expire, emulated seconds; None: as the store's limits say."""
         return self._emulated_s() + (self.limits.key_lifetime_s if lifetime_s is None else lifetime_s)
 
     async def rotate_storage_key(self) -> bool:

@@ -3,7 +3,6 @@
 import grpc
 import warnings
 
-from qnetem.v1 import key_agreement_pb2 as qnetem_dot_v1_dot_key__agreement__pb2
 
 GRPC_GENERATED_VERSION = '1.78.0'
 GRPC_VERSION = grpc.__version__
@@ -23,75 +22,3 @@ if _version_not_supported:
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
-
-
-class KeyAgreementServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
-
-    def __init__(self, channel):
-        """Constructor.
-
-        Args:
-            channel: A grpc.Channel.
-        """
-        self.Agree = channel.unary_unary(
-                '/qnetem.v1.KeyAgreementService/Agree',
-                request_serializer=qnetem_dot_v1_dot_key__agreement__pb2.AgreeRequest.SerializeToString,
-                response_deserializer=qnetem_dot_v1_dot_key__agreement__pb2.AgreeResponse.FromString,
-                _registered_method=True)
-
-
-class KeyAgreementServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
-
-    def Agree(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-
-def add_KeyAgreementServiceServicer_to_server(servicer, server):
-    rpc_method_handlers = {
-            'Agree': grpc.unary_unary_rpc_method_handler(
-                    servicer.Agree,
-                    request_deserializer=qnetem_dot_v1_dot_key__agreement__pb2.AgreeRequest.FromString,
-                    response_serializer=qnetem_dot_v1_dot_key__agreement__pb2.AgreeResponse.SerializeToString,
-            ),
-    }
-    generic_handler = grpc.method_handlers_generic_handler(
-            'qnetem.v1.KeyAgreementService', rpc_method_handlers)
-    server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('qnetem.v1.KeyAgreementService', rpc_method_handlers)
-
-
- # This class is part of an EXPERIMENTAL API.
-class KeyAgreementService(object):
-    """Missing associated documentation comment in .proto file."""
-
-    @staticmethod
-    def Agree(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/qnetem.v1.KeyAgreementService/Agree',
-            qnetem_dot_v1_dot_key__agreement__pb2.AgreeRequest.SerializeToString,
-            qnetem_dot_v1_dot_key__agreement__pb2.AgreeResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)

@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ import aiohttp
 import grpc.aio
 import pytest
 
+from node.keys.agreement import AgreementDesk
 from node.keys.directory import Directory
 from node.keys.etsi014 import SaeIdSource, serve_etsi014
 from node.keys.etsi014_request import DeliveryLimits
 from node.keys.exchange import ExchangeTimes, KeyExchange
+from node.keys.hybrid_keys import HybridKeys
+from node.keys.kem import Kem
 from node.keys.key_delivery import KeyDelivery
 from node.keys.policy import Policies
 from node.keys.records import BlockRole, StoreLimits
@@ -53,7 +56,9 @@ class Kme:
     relaying: Relaying
     credentials: rpc.Credentials
     peer_port: int
-    channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    channels: dict[str, grpc.aio.Channel]
+    kem: Kem
+    hybrid: HybridKeys
     https_port: int = 0
 
     @property
@@ -71,6 +76,7 @@ class Kmes:
         self.kmes: dict[str, Kme] = {}
         self._stack = stack
         self._blocks = 0
+        self.secrets: dict[str, bytes] = {}
         self._sessions: dict[tuple[str, ssl.TLSVersion | None], aiohttp.ClientSession] = {}
         (folder / "ca.pem").write_bytes(self.authority.pem.certificate)
 
@@ -132,6 +138,7 @@ class Kmes:
         link_id = f"{transmitter}-{receiver}"
         block_id = f"{link_id}/1.1.{self._blocks}"
         secret = os.urandom((bit_count + 7) // 8)
+        self.secrets[block_id] = secret
         sender, taker = self.kmes[transmitter].store, self.kmes[receiver].store
         await taker.prepare(block_id, link_id, transmitter, secret, bit_count, BlockRole.RECEIVER)
         await sender.prepare(block_id, link_id, receiver, secret, bit_count, BlockRole.TRANSMITTER)
@@ -174,6 +181,7 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
         relay_times: RelayTimes = RELAY_TIMES,
         share_count: int = 1,
         policies: Policies | None = None,
+        wrap_desk: Wrap = lambda node, answer: answer,
         sae_id_from: SaeIdSource = "cn",
     ) -> AsyncIterator[Kmes]:
         async with AsyncExitStack() as stack:
@@ -184,10 +192,13 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                 store = await stack.enter_async_context(open_store(tmp_path / name / "keys.db", limits, **clock))
                 channels: dict[str, grpc.aio.Channel] = {}
                 credentials = kmes.peer_credentials(name)
+                desk, kem = AgreementDesk(), Kem(TESTBED, credentials)
                 relaying = Relaying.of(
                     store,
                     directory,
                     channels.get,
+                    answers={"agree": wrap_desk(name, desk.answer)},
+                    kem=kem,
                     is_relay=True,
                     share_count=share_count,
                     times=relay_times,
@@ -211,7 +222,8 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                     )
                 ]
                 server = await stack.enter_async_context(rpc.serve("localhost:0", credentials, registrations))
-                kmes.kmes[name] = Kme(name, directory, store, relaying, credentials, server.port, channels)
+                hybrid = HybridKeys(store, directory, kem, relaying.courier, desk)
+                kmes.kmes[name] = Kme(name, directory, store, relaying, credentials, server.port, channels, kem, hybrid)
             for kme in kmes.kmes.values():
                 for peer in kme.directory.neighbours:
                     target = identity.dns_name(TESTBED, "node", peer)
@@ -222,7 +234,13 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                 uri = identity.uri(TESTBED, "node", kme.name)
                 https = kmes.write(f"https-{kme.name}", kmes.authority.issue(uri, ["localhost"], ["127.0.0.1"]))
                 delivery = KeyDelivery(
-                    kme.store, kme.exchange, kme.directory, delivery_limits, policies, now_s or time.monotonic
+                    kme.store,
+                    kme.exchange,
+                    kme.directory,
+                    delivery_limits,
+                    policies,
+                    now_s or time.monotonic,
+                    kme.hybrid,
                 )
                 served = serve_etsi014("localhost:0", https, delivery, sae_id_from)
                 kme.https_port = await stack.enter_async_context(served)
