@@ -32,6 +32,8 @@ def link_state(nature: Nature, now_ps: int) -> quantum_channel_pb2.QuantumLinkSt
         lag_ps=nature.lag_ps,
         layers=[wire.layer_message(layer) for layer in link.layers if not layer.is_over(at_ps)],
         drift=quantum_channel_pb2.Drift(**asdict(link.drift(at_ps))),
+        tuned_gate_offset_ps=link.course.controls.gate_offset_ps,
+        intensity_trim_ratio=link.course.controls.intensity_trim_ratio,
     )
 
 

@@ -757,6 +757,8 @@ class QuantumLinkState(_message.Message):
     LAG_PS_FIELD_NUMBER: _builtins.int
     LAYERS_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
+    TUNED_GATE_OFFSET_PS_FIELD_NUMBER: _builtins.int
+    INTENSITY_TRIM_RATIO_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     is_up: _builtins.bool
     effective_from_block: _builtins.int
@@ -765,6 +767,9 @@ class QuantumLinkState(_message.Message):
     pulse_count: _builtins.int
     click_count: _builtins.int
     lag_ps: _builtins.int
+    tuned_gate_offset_ps: _builtins.float
+    """What its devices were told (Tune), on top of effective parameters."""
+    intensity_trim_ratio: _builtins.float
     @_builtins.property
     def effective(self) -> _parameters_pb2.LinkParameters:
         """What holds now: ramps, series and faults considered."""
@@ -799,10 +804,12 @@ class QuantumLinkState(_message.Message):
         lag_ps: _builtins.int = ...,
         layers: _abc.Iterable[_parameters_pb2.SettingsLayer] | None = ...,
         drift: Global___Drift | None = ...,
+        tuned_gate_offset_ps: _builtins.float = ...,
+        intensity_trim_ratio: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "effective", b"effective", "effective_since", b"effective_since", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "drift", b"drift", "effective", b"effective", "effective_from_block", b"effective_from_block", "effective_since", b"effective_since", "has_receiver", b"has_receiver", "has_transmitter", b"has_transmitter", "is_up", b"is_up", "lag_ps", b"lag_ps", "layers", b"layers", "link_id", b"link_id", "pulse_count", b"pulse_count", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "drift", b"drift", "effective", b"effective", "effective_from_block", b"effective_from_block", "effective_since", b"effective_since", "has_receiver", b"has_receiver", "has_transmitter", b"has_transmitter", "intensity_trim_ratio", b"intensity_trim_ratio", "is_up", b"is_up", "lag_ps", b"lag_ps", "layers", b"layers", "link_id", b"link_id", "pulse_count", b"pulse_count", "settings", b"settings", "tuned_gate_offset_ps", b"tuned_gate_offset_ps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

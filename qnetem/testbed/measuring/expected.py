@@ -29,10 +29,11 @@ class Expected:
         error_probs: Of matched bits in Z and X.
         double_share: Clicks of both detectors of a basis, of all clicks.
         receiver_z_share, transmitter_z_share: Clicks in Z, of all clicks.
+        escaped_share: Light that jitter carries out of its slot.
         across_share: Clicks in both bases of a passive receiver, of those in one.
         uniform_share: Darks, noise and afterpulses, of all clicks.
         registered_prob: Clicks per pulse, those across bases too.
-        sigma_ps: Standard deviation of arrivals.
+        mean_ps, sigma_ps: Mean and standard deviation of the arrivals of light in their slots.
         dead_slots: Slots blanked after a click.
         afterpulse_prob: A click begets another.
         afterpulse_tau_slots: Mean delay.
@@ -43,9 +44,11 @@ class Expected:
     double_share: float
     receiver_z_share: float
     transmitter_z_share: float
+    escaped_share: float
     across_share: float
     uniform_share: float
     registered_prob: float
+    mean_ps: float
     sigma_ps: float
     dead_slots: int
     afterpulse_prob: float
@@ -54,14 +57,14 @@ class Expected:
 
 def _transmission(p: parameters_pb2.LinkParameters, drift_db: float) -> float:
     """Return the share of photons that reach the receiver."""
-    own_db = p.connector_count * p.connector_loss_db + max(0.0, p.extra_loss_db + drift_db)
+    own_db = p.connector_count * p.connector_loss_db + p.extra_loss_db
     if p.divergence_rad > 0.0:
         width_m = p.divergence_rad * p.length_km * 1e3
         wander_m = p.pointing_sigma_rad * p.length_km * 1e3
         caught = -math.expm1(-2.0 * (p.aperture_m / width_m) ** 2) * width_m**2 / (width_m**2 + 4.0 * wander_m**2)
         elevation = p.elevation_rad or math.pi / 2.0
-        return float(caught * 10.0 ** (-(own_db + p.zenith_loss_db / math.sin(elevation)) / 10.0))
-    return float(10.0 ** (-(p.length_km * p.attenuation_db_per_km + own_db) / 10.0))
+        return float(caught * 10.0 ** (-(max(0.0, own_db + drift_db) + p.zenith_loss_db / math.sin(elevation)) / 10.0))
+    return float(10.0 ** (-max(0.0, p.length_km * p.attenuation_db_per_km + own_db + drift_db) / 10.0))
 
 
 def _noise_photons(p: parameters_pb2.LinkParameters) -> float:
@@ -103,31 +106,49 @@ def _combined(first: float, second: float) -> float:
     return first * (1.0 - second) + second * (1.0 - first)
 
 
-def expected(p: parameters_pb2.LinkParameters, drift: quantum_channel_pb2.Drift) -> Expected:
+def _complement(gain: float, any_noise: float) -> float:
+    """Return the probability that light alone shows nothing, from that of a click by light or noise."""
+    return (1.0 - gain) / (1.0 - any_noise) if any_noise < 1.0 else 0.0
+
+
+def _folded_sigma_ps(sigma_ps: float, period_ps: float) -> float:
+    """Return the deviation of a normal arrival, each in the slot that it lands in."""
+    grid = np.linspace(-6.0 * sigma_ps, 6.0 * sigma_ps, 20_001)
+    weights = np.exp(-0.5 * (grid / sigma_ps) ** 2)
+    landed = grid - np.round(grid / period_ps) * period_ps
+    return math.sqrt(float((weights * landed**2).sum() / weights.sum()))
+
+
+def expected(state: quantum_channel_pb2.QuantumLinkState) -> Expected:
     """Return what a BB84 link of weak coherent pulses does; an eavesdropper is not expected.
 
     Args:
-        p: Its effective parameters.
-        drift: What has become of it on top of these.
+        state: Its effective parameters, and what has become of it on top of these.
 
     Source: detectors 1 - (1-p_d) e^-m, means split m(1-e) and me, half and half in the other basis; dead time
     p/(1 + k p); each click begets an afterpulse, of a random bit, into whatever slot comes.
     """
+    p, drift = state.effective, state.drift
     period_ps = 1e12 / p.clock_hz
     sigma_ps = _sigma_ps(p)
-    kept, open_share = 1.0, 1.0
-    if p.gate_width_ps > 0.0:
-        kept, open_share = _gated(p, drift, sigma_ps), min(1.0, p.gate_width_ps / period_ps)
+    light, open_share = _Arrival(1.0, 0.0, sigma_ps), 1.0
+    if 0.0 < p.gate_width_ps < period_ps:
+        light, open_share = _gated(state, sigma_ps, period_ps), p.gate_width_ps / period_ps
     wrong = [_combined(p.misalignment_prob, drift.error_z_prob), _combined(p.misalignment_prob, drift.error_x_prob)]
     receiver = p.efficiency * 10.0 ** (-p.receiver_loss_db / 10.0)
-    share = _transmission(p, drift.loss_db) * kept
+    share = _transmission(p, drift.loss_db) * light.share
+    ratio = (drift.intensity_ratio or 1.0) * (state.intensity_trim_ratio or 1.0)
+    probs = list(p.intensity_probs)
+    if p.saturation_hz > 0.0:
+        sent = sum(prob * mean for prob, mean in zip(probs, p.intensities, strict=True)) * ratio
+        # R is the rate that is left: f = 1/(1 + r f)
+        r = p.clock_hz * sent * receiver * share / p.saturation_hz
+        receiver *= (math.sqrt(1.0 + 4.0 * r) - 1.0) / (2.0 * r) if r > 0.0 else 1.0
     etas = (receiver * share, receiver * share * (1.0 - p.efficiency_mismatch_ratio))
     noise = _noise_photons(p) * receiver * open_share
     # of a passive receiver each arm has its share of the noise, and each arm two detectors
     dark_free = math.exp(-p.dark_count_hz / p.clock_hz * open_share)
-    ratio = drift.intensity_ratio or 1.0
     shown = _Shown(p, etas, dark_free, noise, (wrong[0], wrong[1]))
-    probs = list(p.intensity_probs) or [1.0]
     tables = [
         sum(weight * shown.table(level) for level, weight in _levels(mean * ratio, p.intensity_sigma_ratio))
         for mean in p.intensities
@@ -135,7 +156,11 @@ def expected(p: parameters_pb2.LinkParameters, drift: quantum_channel_pb2.Drift)
     # shape (2 transmitter, 2 receiver, 3): right, wrong, both; and the chance of each pair of bases in front
     gains = [float(np.asarray(table).sum()) for table in tables]
     mean_gain = sum(prob * gain for prob, gain in zip(probs, gains, strict=True))
-    escaped = math.erfc(period_ps / 2.0 / (sigma_ps * math.sqrt(2.0))) if sigma_ps > 0.0 else 0.0
+    # nothing leaves a slot through a gate
+    escaped = 0.0
+    if sigma_ps > 0.0 and open_share == 1.0:
+        escaped = math.erfc(period_ps / 2.0 / (sigma_ps * math.sqrt(2.0)))
+        light = _Arrival(1.0, 0.0, _folded_sigma_ps(sigma_ps, period_ps))
     after = p.afterpulse_prob * mean_gain
     mean_table = sum(prob * np.asarray(table) for prob, table in zip(probs, tables, strict=True))
     errors = []
@@ -161,24 +186,46 @@ def expected(p: parameters_pb2.LinkParameters, drift: quantum_channel_pb2.Drift)
         double_share=float(table[..., 2].sum()) / live if live > 0.0 else 0.0,
         receiver_z_share=float(table[:, 0].sum()) / mean_gain if mean_gain > 0.0 else 0.0,
         transmitter_z_share=float(table[0].sum()) / mean_gain if mean_gain > 0.0 else 0.0,
+        escaped_share=escaped,
         across_share=across / mean_gain if mean_gain > 0.0 else 0.0,
-        uniform_share=(any_noise * (1.0 - mean_gain) + after) / live if live > 0.0 else 0.0,
+        uniform_share=(any_noise * _complement(mean_gain + across, any_noise) + after) / (live + across)
+        if live > 0.0
+        else 0.0,
         registered_prob=(live + across) / (1.0 + dead_slots * (live + across)),
-        sigma_ps=sigma_ps,
+        mean_ps=light.mean_ps,
+        sigma_ps=light.sigma_ps,
         dead_slots=dead_slots,
         afterpulse_prob=p.afterpulse_prob,
         afterpulse_tau_slots=p.afterpulse_tau_ps / period_ps,
     )
 
 
-def _gated(p: parameters_pb2.LinkParameters, drift: quantum_channel_pb2.Drift, sigma_ps: float) -> float:
-    """Return the share of light that falls into the gate."""
-    centre_ps = drift.delay_ps + drift.clock_offset_ps - p.gate_offset_ps
-    edges = (-p.gate_width_ps / 2.0 - centre_ps, p.gate_width_ps / 2.0 - centre_ps)
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """Light in its slot: how much of it is let in, and when that comes."""
+
+    share: float
+    mean_ps: float
+    sigma_ps: float
+
+
+def _gated(state: quantum_channel_pb2.QuantumLinkState, sigma_ps: float, period_ps: float) -> _Arrival:
+    """Return what a gate lets in: a normal distribution between two edges."""
+    p, drift = state.effective, state.drift
+    late_ps = drift.delay_ps + drift.clock_offset_ps + p.eve_delay_ps - p.gate_offset_ps - state.tuned_gate_offset_ps
+    centre_ps = (late_ps + period_ps / 2.0) % period_ps - period_ps / 2.0
+    half_ps = p.gate_width_ps / 2.0
     if sigma_ps == 0.0:
-        return float(edges[0] <= 0.0 <= edges[1])
-    low, high = (edge / (sigma_ps * math.sqrt(2.0)) for edge in edges)
-    return (math.erf(high) - math.erf(low)) / 2.0
+        return _Arrival(float(abs(centre_ps) <= half_ps), centre_ps, 0.0)
+    grid = np.linspace(-half_ps, half_ps, 4001)
+    density = np.exp(-0.5 * ((grid - centre_ps) / sigma_ps) ** 2) / (sigma_ps * math.sqrt(2.0 * math.pi))
+    share = float(np.trapezoid(density, grid))
+    if share <= 0.0:
+        return _Arrival(0.0, 0.0, 0.0)
+    mean = float(np.trapezoid(density * grid, grid)) / share
+    variance = float(np.trapezoid(density * (grid - mean) ** 2, grid)) / share
+    # in true time: the gate's own centre is not the slot's
+    return _Arrival(share, mean - centre_ps, math.sqrt(variance))
 
 
 @dataclass(frozen=True, slots=True)

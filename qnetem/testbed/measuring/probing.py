@@ -84,6 +84,6 @@ async def _probed(client: QuantumLinkClient, link_id: str, click_count: int) -> 
             )
     if tally is None or not tally.click_count:
         raise ConflictError(f"link {link_id}: no click came")
-    wanted = expected(state.effective, state.drift)
+    wanted = expected(state)
     rows = compared(tally, wanted, list(state.effective.intensity_probs), state.effective.clock_hz)
     return Measured(link_id, tally, wanted, tuple(rows))
