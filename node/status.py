@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from node.control.reading import Reading
 from node.keys.records import Pool
 from node.link_state import LinkRecord
 from node.qkd.protocols import protocol_of
@@ -28,6 +29,20 @@ _TELEMETRY: Final = (
     "time_to_service_s",
     "protocol",
     "is_insecure",
+)
+
+
+# of node.control.figures
+_LOOPS: Final = (
+    "qber_baseline_prob",
+    "qber_now_prob",
+    "alignments_count",
+    "clock_offset_ps",
+    "clock_skew_ppb",
+    "is_clock_locked",
+    "quantum_round_trip_ps",
+    "gate_offset_ps",
+    "intensity_trim_ratio",
 )
 
 
@@ -58,6 +73,15 @@ def link_status(config: process_pb2.NodeLinkConfig, record: LinkRecord) -> node_
         discarded_trains_count=record.discarded_trains_count,
         protocol=config.protocol.protocol,
         is_insecure=not protocol_of(config).is_secure,
+        monitors=[_monitor_status(reading) for reading in record.loops.readings],
+        steps=[node_pb2.CommissioningStep(name=name, duration_s=s) for name, s in record.loops.steps_s.items()],
+        **{name: getattr(record.loops, name) for name in _LOOPS},
+    )
+
+
+def _monitor_status(reading: Reading) -> node_pb2.MonitorStatus:
+    return node_pb2.MonitorStatus(
+        name=reading.name, value=reading.value, low=reading.low, high=reading.high, is_alarmed=reading.is_alarmed
     )
 
 
@@ -75,6 +99,7 @@ def pool_status(pool: Pool) -> node_pb2.PoolStatus:
 
 def telemetry_of(status: node_pb2.NodeLinkStatus) -> dict[str, str | int | float | bool | None]:
     """Return the figures of a link for MQTT, by the names they have everywhere."""
-    named: dict[str, str | int | float | bool | None] = {name: getattr(status, name) for name in _TELEMETRY}
+    named: dict[str, str | int | float | bool | None] = {name: getattr(status, name) for name in (*_TELEMETRY, *_LOOPS)}
     state = link_session_pb2.LinkState.Name(status.state).removeprefix("LINK_STATE_")
-    return {"state": state, "reason": status.reason, **named}
+    alarms = " ".join(monitor.name for monitor in status.monitors if monitor.is_alarmed)
+    return {"state": state, "reason": status.reason, **named, "alarms": alarms}

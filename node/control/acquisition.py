@@ -21,8 +21,9 @@ _LEAST_COMPARED: Final = 60
 # slots to either side; what two-way transfer and a skew of parts per million leave open
 _REACH: Final = 4096
 _SHIFTS_AT_ONCE: Final = 256
-# standard deviations that the best shift has to be better than chance by: one in 2e9 of 8193 shifts would be
+# standard deviations that a shift has to be better than chance by: one in 2e8 of 8193 would be; and that end the search
 _SIGMAS: Final = 7.0
+_SURE_SIGMAS: Final = 10.0
 
 
 def phasor(late_ps: F64, period_ps: float) -> complex:
@@ -72,8 +73,10 @@ def slot_shift(
     step = max(1, len(indices) // _SHIFT_CLICKS)
     indices, bases, values = indices[::step], bases[::step], values[::step]
     best, best_sigmas = 0, 0.0
-    for start in range(-_REACH, _REACH + 1, _SHIFTS_AT_ONCE):
-        shifts = np.arange(start, min(start + _SHIFTS_AT_ONCE, _REACH + 1), dtype=np.int64)
+    outwards = np.arange(1, 2 * _REACH + 1, dtype=np.int64)
+    outwards = (outwards + 1) // 2 * np.where(outwards % 2, 1, -1)
+    for start in range(0, len(outwards), _SHIFTS_AT_ONCE):
+        shifts = outwards[start : start + _SHIFTS_AT_ONCE]
         asked = indices[None, :] - shifts[:, None]
         sent_bases, bits, is_there = truth(asked.reshape(-1))
         is_compared = ((sent_bases.reshape(asked.shape) == bases) & is_there.reshape(asked.shape)) * 1
@@ -83,4 +86,6 @@ def slot_shift(
         place = int(sigmas.argmax())
         if sigmas[place] > best_sigmas:
             best, best_sigmas = int(shifts[place]), float(sigmas[place])
+        if best_sigmas >= _SURE_SIGMAS:
+            break
     return best if best_sigmas >= _SIGMAS else None

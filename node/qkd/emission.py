@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from node.control.reasons import ABORTING, CLOCK_LOST, PROBED, most_telling
+from node.control.reasons import ABORTING, CLOCK_LOST, PROBED, QBER, most_telling
 from node.control.tuning import IntensityTrim
 from node.devices.schedule import TrainSchedule
 from node.link_state import LinkState
@@ -27,6 +27,8 @@ _IDLE_POLL_S: Final = 0.25
 _TRAIN_LIMIT_S: Final = 15.0
 # what is in post-processing may finish when the quantum side fails, wall seconds
 _DRAIN_S: Final = 10.0
+# or has no prospect: bits of which so many differ are reconciled for long, and in vain
+_HOPELESS_DRAIN_S: Final = 1.0
 # a train is announced at most so long before its first pulse, wall seconds
 _AHEAD_S: Final = 20.0
 # steps of setting a receiver up, in their order, and test trains that it may take for one
@@ -70,7 +72,7 @@ class Emission:
 
     async def _leave(self, why: str) -> None:
         try:
-            async with asyncio.timeout(_DRAIN_S):
+            async with asyncio.timeout(_HOPELESS_DRAIN_S if why in (CLOCK_LOST, QBER) else _DRAIN_S):
                 await self._enter(LinkState.DOWN, why)
                 await self._session.drained()
         except TimeoutError:
@@ -181,7 +183,8 @@ class Emission:
             await self._sifted(train)
             findings = await self._findings_after(train)
             has_light = tally.click_count > 0 or findings.step == "gate"
-            if findings.step and has_light and setup_trains < _SETUP_TRAINS.get(findings.step, 0):
+            limit = _SETUP_TRAINS["clock"] if train.is_slipped else _SETUP_TRAINS.get(findings.step, 0)
+            if has_light and setup_trains < limit:
                 setup_trains += 1
                 # what was measured in other slots, or at a shut gate, is no verdict on the link
                 tally = self._new_tally()

@@ -47,6 +47,7 @@ class Train:
         blocks: Pulse blocks.
         start_ps: Emission of the first pulse, emulated.
         tally: Where the outcome of a test train goes; None for a train that makes key.
+        is_slipped: It is a test train, and the receiver named its slots wrongly: it is no verdict on the link.
         is_sifted: Set when its last part was answered.
     """
 
@@ -56,6 +57,7 @@ class Train:
     next_part: int = 0
     last_index: int = -1
     click_count: int = 0
+    is_slipped: bool = False
     is_sifted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -278,7 +280,9 @@ class TransmitterSession:
         if is_test:
             values = packed.unpack(report.values, len(indices))
             errors = int((values != bits)[sifted.matches == 1].sum())
-            if errors >= SLIPPED_PROB * match_count and len(indices) >= LEAST_COMPARED:
+            is_slipped = errors >= SLIPPED_PROB * match_count and match_count >= LEAST_COMPARED
+            # once a train: what the receiver had reported before it knew is as wrong
+            if is_slipped and not train.is_slipped:
                 shift = await missed_slots(self.device, self.partners, report.train_id, indices, receiver_bases, values)
         await self.wire.send(
             sift_answer=link_session_pb2.SiftAnswer(
@@ -291,7 +295,8 @@ class TransmitterSession:
             )
         )
         if train.tally is not None:
-            train.tally.add(len(indices), match_count, errors)
+            train.is_slipped |= shift != 0
+            train.tally.add(len(indices), *((0, 0) if train.is_slipped else (match_count, errors)))
             return
         self.record.sifted.add(sifted.z_count, self.node.process.clock.now_ps())
         for raw in self._assembler.add(sifted.events):
