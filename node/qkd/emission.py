@@ -146,7 +146,7 @@ class Emission:
         while True:
             if not self._session.is_receiving.is_set():
                 await self._await_receiver()
-            tally, trouble = await self._test()
+            tally, findings, trouble = await self._test()
             if not trouble and record.state is LinkState.COMMISSIONING:
                 break
             await self._enter(*((LinkState.DOWN, trouble) if trouble else (LinkState.COMMISSIONING, "")))
@@ -155,8 +155,7 @@ class Emission:
                 await asyncio.sleep(_PROBE_S)
         self._session.qber_prob = record.qber_prob = tally.qber_prob
         self._session.monitor.expect_clicks(tally.click_count / tally.train_count)
-        receiver_steps_s = self._session.findings.steps_s
-        record.loops.steps_s = {name: receiver_steps_s[name] for name in _STEPS if name in receiver_steps_s}
+        record.loops.steps_s = {name: findings.steps_s[name] for name in _STEPS if name in findings.steps_s}
         await self._enter(LinkState.OPERATING, "")
         session = self._session
         session.node.process.journal.write(
@@ -174,8 +173,12 @@ class Emission:
         except TimeoutError:
             raise LinkTroubleError("receiver-not-listening") from None
 
-    async def _test(self) -> tuple[CommissioningTally, str]:
-        """Emit test trains until they allow a verdict; return what they showed, and why there is no service."""
+    async def _test(self) -> tuple[CommissioningTally, link_session_pb2.ReceiverFindings, str]:
+        """Emit test trains until they allow a verdict.
+
+        Returns:
+            What they showed, what the receiver found, and why there is no service; empty when there is.
+        """
         session = self._session
         tally, setup_trains = self._new_tally(), 0
         while True:
@@ -193,7 +196,7 @@ class Emission:
         trouble = tally.trouble or (CLOCK_LOST if findings.step else "")
         session.monitor.see_alarms(session.watch.alarms)
         session.record.loops.readings = session.watch.readings
-        return tally, most_telling({trouble, *session.monitor.found}, ABORTING) or trouble
+        return tally, findings, most_telling({trouble, *session.monitor.found}, ABORTING) or trouble
 
     def _new_tally(self) -> CommissioningTally:
         return CommissioningTally.after(self._session.record.reason, self._protocol.qber_abort_prob)

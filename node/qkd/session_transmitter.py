@@ -93,7 +93,7 @@ class TransmitterSession:
         self.is_receiving = asyncio.Event()
         self.monitor = Monitor(config.protocol.qber_degraded_prob, config.protocol.qber_abort_prob)
         self.watch = TransmitterWatch(config.planned)
-        self.findings = link_session_pb2.ReceiverFindings()
+        self._findings: link_session_pb2.ReceiverFindings | None = None
         self._has_findings = asyncio.Event()
         self.qber_prob = 0.0
 
@@ -180,8 +180,8 @@ class TransmitterSession:
                     else:
                         self.is_receiving.clear()
                 elif kind == "findings":
-                    self.findings = message.findings
-                    self.monitor.see_findings(self.findings.aborting, self.findings.degrading)
+                    self._findings = message.findings
+                    self.monitor.see_findings(message.findings.aborting, message.findings.degrading)
                     self._has_findings.set()
                 elif kind in _BLOCK_EVENTS:
                     job = self._jobs.get(getattr(message, kind).block_id)
@@ -195,10 +195,10 @@ class TransmitterSession:
 
     async def findings_after(self, train_id: int) -> link_session_pb2.ReceiverFindings:
         """Return what the receiver found once it has the answers to all of a test train."""
-        while self.findings.train_id < train_id:
+        while (found := self._findings) is None or found.train_id < train_id:
             self._has_findings.clear()
             await self._has_findings.wait()
-        return self.findings
+        return found
 
     async def drained(self) -> None:
         """Wait until no block is in post-processing."""
