@@ -74,7 +74,7 @@ class _Light:
         nature = self._nature
         operators = arm_operators(nature.wrong_probs, bins, probs, splitter)
         sets = pair_sets(self._brightness, self._weights, nature.transmitter_prob, operators, intercept_prob)
-        own = np.swapaxes(darkened(np.swapaxes(sets, -1, -2), nature.transmitter_dark_prob), -1, -2)
+        own = np.swapaxes(darkened(np.swapaxes(sets, -1, -2), (nature.transmitter_dark_prob,) * 2), -1, -2)
         # neither the intensities nor the transmitter's bits have a part in it
         shape = (len(self._parameters.intensities), 2, 2, 2, *own.shape[2:])
         return np.broadcast_to(own[None, :, :, None], shape)
@@ -131,8 +131,8 @@ def click_table(parameters: Parameters, nature: Conditions) -> ClickTable:
         unlit = np.zeros_like(sets)
         unlit[..., 0] = sets[..., 0]
         dark = dark + unlit
-        kinds.append(Sets(darkened(sets - unlit, nature.dark_prob), number))
-    kinds.append(Sets(darkened(np.asarray(dark), nature.dark_prob), UNIFORM))
+        kinds.append(Sets(darkened(sets - unlit, nature.dark_probs), number))
+    kinds.append(Sets(darkened(np.asarray(dark), nature.dark_probs), UNIFORM))
     if attack.blinding_prob:
         kinds.append(Sets(attack.blinding_prob * light.forced(), 0, is_forced=True))
     cells, ways = ways_to_click(kinds)

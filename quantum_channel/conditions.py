@@ -41,7 +41,7 @@ class Conditions:
             fibre, receiver and detector efficiency together.
         receiver_probs: The same without the fibre: for light that reaches the receiver without loss.
         wrong_probs: A detected photon is at the wrong detector though bases match, in Z and in X.
-        dark_prob: Per gate and detector, noise light included.
+        dark_probs: Per gate, of each detector, noise light included.
         sigma_ps: Standard deviation of the arrival in its slot.
         offset_ps: Mean of the arrival in its slot.
         dead_slots: Slots blanked after a click.
@@ -57,7 +57,7 @@ class Conditions:
     detection_probs: tuple[float, float]
     receiver_probs: tuple[float, float]
     wrong_probs: tuple[float, float]
-    dark_prob: float
+    dark_probs: tuple[float, ...]
     sigma_ps: float
     offset_ps: float
     dead_slots: int
@@ -97,7 +97,7 @@ def conditions(parameters: Parameters, drift: Drift = STILL, controls: Controls 
             _either(p.misalignment_prob, drift.error_z_prob),
             _either(p.misalignment_prob, drift.error_x_prob),
         ),
-        dark_prob=_dark_prob(p, gate_ps, receiver_prob),
+        dark_probs=_dark_probs(p, gate_ps, receiver_prob),
         sigma_ps=sigma,
         offset_ps=offset_ps,
         dead_slots=dead_slots(p.dead_time_ps, p.clock_hz),
@@ -192,13 +192,15 @@ def _unsaturated_ratio(p: Parameters, detection_prob: float, intensity_ratio: fl
     return 2.0 / (1.0 + math.sqrt(1.0 + 4.0 * times))
 
 
-def _dark_prob(p: Parameters, gate_ps: float, receiver_prob: float) -> float:
-    """Return the probability that a detector clicks without light of the source: in the dark, or by Raman light."""
+def _dark_probs(p: Parameters, gate_ps: float, receiver_prob: float) -> tuple[float, ...]:
+    """Return the probability that each detector clicks without light of the source: in the dark, or by Raman light."""
     dark = dark_prob(p.dark_count_hz * gate_ps / p.period_ps, p.clock_hz)
     if p.divergence_rad or not (p.coexisting_forward_mw or p.coexisting_backward_mw):
-        return dark
+        return (dark,) * (4 if p.is_passive else 2)
     fibre = (p.length_km, p.attenuation_db_per_km, p.raman_per_km_nm, p.filter_nm)
     power_w = forward_w(p.coexisting_forward_mw / 1e3, *fibre) + backward_w(p.coexisting_backward_mw / 1e3, *fibre)
     noise = detected_per_gate(power_w, gate_ps / 1e12, p.efficiency * receiver_prob, p.wavelength_nm)
-    # each of the detectors takes its part
-    return click_prob(noise / (4 if p.is_passive else 2), dark)
+    # unpolarised: half to each detector of an arm, and to the arms of a passive receiver as its splitter has it
+    arms = (p.receiver_p_z, 1.0 - p.receiver_p_z) if p.is_passive else (1.0,)
+    ratios = (1.0, 1.0 - p.efficiency_mismatch_ratio)
+    return tuple(click_prob(noise * arm / 2.0 * ratio, dark) for arm in arms for ratio in ratios)

@@ -8,6 +8,7 @@ Which detectors are lit, or click, is a *set*: bit d of its number is detector d
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -80,15 +81,15 @@ def photon_sets(shares: F64, most: int) -> F64:
     return sets[..., 0, :]
 
 
-def darkened(sets: F64, dark_prob: float) -> F64:
+def darkened(sets: F64, dark_probs: Sequence[float]) -> F64:
     """Return the probability of each set of clicking detectors from that of lit ones: others click in the dark.
 
     Args:
         sets: Shape (..., 2^detectors), float64.
-        dark_prob: Per gate and detector.
+        dark_probs: Per gate, of each detector.
     """
     sets, size = sets.copy(), sets.shape[-1]
-    for d in range(size.bit_length() - 1):
+    for d, dark_prob in zip(range(size.bit_length() - 1), dark_probs, strict=True):
         pairs = sets.reshape(*sets.shape[:-1], size >> (d + 1), 2, 1 << d)
         pairs[..., 1, :] += dark_prob * pairs[..., 0, :]
         pairs[..., 0, :] *= 1.0 - dark_prob

@@ -26,7 +26,7 @@ def plain_nature() -> Callable[[Parameters], Conditions]:
             detection_probs=(fibre * free[0], fibre * free[1]),
             receiver_probs=(free[0], free[1]),
             wrong_probs=(p.misalignment_prob, p.misalignment_prob),
-            dark_prob=-math.expm1(-p.dark_count_hz / p.clock_hz),
+            dark_probs=(-math.expm1(-p.dark_count_hz / p.clock_hz),) * (4 if p.is_passive else 2),
             sigma_ps=float(np.sqrt(((fwhms / 2.3548200450309493) ** 2).sum())),
             offset_ps=0.0,
             dead_slots=int(p.dead_time_ps * p.clock_hz / 1e12 + 1e-6),

@@ -159,7 +159,12 @@ def test_blinding_matches_bases_and_silences_darks_and_doubles(plain_nature: NAT
     assert shares_of(blinded) == (0, 0)
     assert min(shares_of(honest)) > 0
     # light alone: she makes no darks. A pulse at which she detects more than one photon makes one click all the same
-    light = gains(click_table(replace(link, dark_count_hz=0), replace(plain_nature(link), dark_prob=0.0)))
+    light = gains(
+        click_table(
+            replace(link, dark_count_hz=0),
+            replace(plain_nature(link), dark_probs=(0.0,) * (4 if link.is_passive else 2)),
+        )
+    )
     assert gains(blinded) == pytest.approx(light, rel=0.03)
     assert gains(blinded)[1] == pytest.approx(light[1], rel=0.003)
     assert qber(blinded) == pytest.approx(LINK.misalignment_prob, abs=1e-3)

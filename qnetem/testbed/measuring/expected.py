@@ -136,6 +136,7 @@ def expected(state: quantum_channel_pb2.QuantumLinkState) -> Expected:
         light, open_share = _gated(state, sigma_ps, period_ps), p.gate_width_ps / period_ps
     wrong = [_combined(p.misalignment_prob, drift.error_z_prob), _combined(p.misalignment_prob, drift.error_x_prob)]
     receiver = p.efficiency * 10.0 ** (-p.receiver_loss_db / 10.0)
+    noise = _noise_photons(p) * receiver * open_share
     share = _transmission(p, drift.loss_db) * light.share
     ratio = (drift.intensity_ratio or 1.0) * (state.intensity_trim_ratio or 1.0)
     probs = list(p.intensity_probs)
@@ -145,7 +146,6 @@ def expected(state: quantum_channel_pb2.QuantumLinkState) -> Expected:
         r = p.clock_hz * sent * receiver * share / p.saturation_hz
         receiver *= (math.sqrt(1.0 + 4.0 * r) - 1.0) / (2.0 * r) if r > 0.0 else 1.0
     etas = (receiver * share, receiver * share * (1.0 - p.efficiency_mismatch_ratio))
-    noise = _noise_photons(p) * receiver * open_share
     # of a passive receiver each arm has its share of the noise, and each arm two detectors
     dark_free = math.exp(-p.dark_count_hz / p.clock_hz * open_share)
     shown = _Shown(p, etas, dark_free, noise, (wrong[0], wrong[1]))
@@ -177,7 +177,10 @@ def expected(state: quantum_channel_pb2.QuantumLinkState) -> Expected:
         for prob, mean in zip(probs, p.intensities, strict=True)
         for level, weight in _levels(mean * ratio, p.intensity_sigma_ratio)
     )
-    any_noise = -math.expm1(math.log(max(dark_free, 1e-300)) * (4.0 if p.is_passive else 2.0) - noise)
+    any_noise = -math.expm1(
+        math.log(max(dark_free, 1e-300)) * (4.0 if p.is_passive else 2.0)
+        - noise * (1.0 - p.efficiency_mismatch_ratio / 2.0)
+    )
     dead_slots = math.floor(p.dead_time_ps / period_ps + 1e-6)
     table = np.asarray(mean_table)
     return Expected(
@@ -268,8 +271,9 @@ class _Shown:
         """Return (right, wrong, both) of the two detectors of a basis, and the probability of neither."""
         wrong = self.wrong[b_t] if b_t == b_r else 0.5
         noise = self.noise * ((self.p.receiver_p_z, 1.0 - self.p.receiver_p_z)[b_r] if self.p.is_passive else 1.0) / 2.0
-        quiet_right = self.dark_free * math.exp(-mean * self.etas[bit] * (1.0 - wrong) - noise)
-        quiet_wrong = self.dark_free * math.exp(-mean * self.etas[1 - bit] * wrong - noise)
+        uneven = (1.0, 1.0 - self.p.efficiency_mismatch_ratio)
+        quiet_right = self.dark_free * math.exp(-mean * self.etas[bit] * (1.0 - wrong) - noise * uneven[bit])
+        quiet_wrong = self.dark_free * math.exp(-mean * self.etas[1 - bit] * wrong - noise * uneven[1 - bit])
         shows = np.array(
             [
                 (1.0 - quiet_right) * quiet_wrong,

@@ -75,14 +75,14 @@ def test_photon_numbers_are_poisson() -> None:
 
 
 def test_sets_add_up_and_split_as_light_and_darks_do() -> None:
-    sets = detector.darkened(detector.lit_sets(np.array([0.3, 0.1])), 0.01)
+    sets = detector.darkened(detector.lit_sets(np.array([0.3, 0.1])), (0.01,) * 2)
     assert sets.sum() == pytest.approx(1, rel=1e-12)
     assert sets[0] == pytest.approx(0.99**2 * math.exp(-0.4), rel=1e-12)
     at_0, at_1 = sets[1] + sets[3], sets[2] + sets[3]
     assert at_0 == pytest.approx(detector.click_prob(0.3, 0.01), rel=1e-12)
     assert at_1 == pytest.approx(detector.click_prob(0.1, 0.01), rel=1e-12)
     assert sets[3] == pytest.approx(at_0 * at_1, rel=1e-12)  # detectors are independent
-    dark = detector.darkened(detector.lit_sets(np.zeros(4)), 1e-7)
+    dark = detector.darkened(detector.lit_sets(np.zeros(4)), (1e-7,) * 2)
     assert dark[1:].sum() == pytest.approx(4e-7, rel=1e-6)
     assert dark[[5, 9]] == pytest.approx(1e-14, rel=1e-6)  # the improbable keeps its digits
     assert detector.click_prob(0.0, 1.0) == 1
@@ -167,7 +167,7 @@ def test_conditions_put_all_losses_into_one_probability() -> None:
 
 
 def test_classes_differ_as_bases_and_bits_do() -> None:
-    nature = replace(conditions(PLANNED), wrong_probs=(0.1, 0.2), dark_prob=0.0)
+    nature = replace(conditions(PLANNED), wrong_probs=(0.1, 0.2), dark_probs=(0.0, 0.0))
     table = click_table(PLANNED, nature)
     cells = table.cells
     assert cells.shape == (2, 2, 2, 2, 3)
