@@ -76,21 +76,26 @@ def make_storage_key(path: Path) -> None:
     Raises:
         StorageError: It cannot be written.
     """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
+                file.flush()
+                os.fsync(fd)
+            os.link(draft, path)  # whole, or not there
+        except FileExistsError:
+            return
+        finally:
+            draft.unlink()
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise StorageError(f"storage key {path}: {error.strerror}") from error
-    with os.fdopen(fd, "wb") as file:
-        file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
-        file.flush()
-        os.fsync(fd)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def next_path(path: Path) -> Path:

@@ -64,7 +64,15 @@ def _progress_text(progress: Progress) -> str:
     return text + (f", waiting for {waiting}" if waiting else "") + troubled
 
 
-async def brought_up(path: Path, *, is_waiting: bool, timeout_s: float, is_reconfigured: bool, is_held: bool) -> int:
+async def brought_up(
+    path: Path,
+    *,
+    is_waiting: bool,
+    timeout_s: float,
+    is_reconfigured: bool,
+    is_held: bool,
+    storage_key_file: Path | None = None,
+) -> int:
     """Bring up the testbed of a file and tell how it goes; return the exit code.
 
     Args:
@@ -73,6 +81,7 @@ async def brought_up(path: Path, *, is_waiting: bool, timeout_s: float, is_recon
         timeout_s: How long all of it may take.
         is_reconfigured: Take a changed topology.
         is_held: Hold it until SIGINT or SIGTERM.
+        storage_key_file: What seals keys at rest, whatever the file says.
     """
     started_s = time.monotonic()
     code = 0
@@ -85,6 +94,7 @@ async def brought_up(path: Path, *, is_waiting: bool, timeout_s: float, is_recon
             is_held=is_held,
             on_progress=lambda progress: tell(_progress_text(progress)),
             timeout_s=timeout_s,
+            storage_key_file=storage_key_file,
         )
         async with launch as client:
             testbed = await client.get()

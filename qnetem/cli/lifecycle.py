@@ -1,5 +1,6 @@
 """qnetem.cli.lifecycle: `up` and `down`. Wiring."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,10 @@ def up(
     timeout: Annotated[str, typer.Option(metavar="TIME", help="How long it may take, with its unit.")] = "120s",
     reconfigure: Annotated[bool, typer.Option("--reconfigure", help="Take a changed topology.")] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Hold the testbed until Ctrl-C.")] = False,
+    storage_key_file: Annotated[
+        Path | None,
+        typer.Option("--storage-key-file", envvar="QNETEM_STORAGE_KEY_FILE", help="What seals keys at rest."),
+    ] = None,
 ) -> int:
     """Bring the testbed up; do nothing where it is up. Ctrl-C takes back what was begun."""
     from qnetem.cli.bringing import brought_up
@@ -27,6 +32,7 @@ def up(
             timeout_s=duration_s(timeout),
             is_reconfigured=reconfigure,
             is_held=foreground,
+            storage_key_file=storage_key_file,
         )
     )
 

@@ -9,6 +9,7 @@ from qnetem.testbed.desired import Desired, apply
 from qnetem.testbed.key_configs import key_delivery, policies_at
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import BROKER, KINDS, ProcessPlan, TestbedPlan
+from qnetem.testbed.storage_keys import storage_key_path
 from qnetem.topology.model import Link, Topology
 from qnetem.v1 import process_pb2
 from qnetem.v1.parameters_pb2 import ParameterSeries
@@ -97,6 +98,7 @@ class ConfigMaker:
         )
         config.key_delivery.CopyFrom(key_delivery(self.topology))
         config.policies.extend(policies_at(self.topology, name))
+        config.storage_key_path = str(storage_key_path(self.topology, self.layout, name))
         if self.topology.is_reproducible:
             config.reproducible_secret = rng.derive_secret(self.testbed_secret, "node", name)
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -78,6 +79,7 @@ async def launch(
     rooms: Mapping[int, str] = ROOMS,
     commands: Mapping[str, Sequence[str]] | None = None,
     early: StartingSupervisor | None = None,
+    storage_key_file: Path | None = None,
 ) -> AsyncIterator[TestbedClient]:
     """Bring a testbed up, or find it up; the block runs when every process serves.
 
@@ -93,6 +95,7 @@ async def launch(
         rooms: Modules to run instead of ours, by ProcessKind.
         commands: Programs to run instead of ours, by process name: `<command> --config FILE`.
         early: A supervisor that was started ahead, see `started_early`; it is used, or ended.
+        storage_key_file: The key that keys at rest are sealed under, whatever the file says.
 
     Raises:
         TopologyError: The file cannot be used.
@@ -114,6 +117,8 @@ async def launch(
         if early is not None:
             stack.push_async_callback(early.close)
         topology = topologies.load(path)
+        if storage_key_file is not None:
+            topology = replace(topology, storage_key_file=str(storage_key_file.absolute()))
         state = State.beside(path, topology.name)
         state.create()
         while (lock_fd := state.try_lock()) is None:

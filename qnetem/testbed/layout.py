@@ -62,6 +62,16 @@ class Layout:
         return self.root / "secret"
 
     @property
+    def storage_keys(self) -> Path:
+        """What keys at rest are sealed under, apart from the stores: a file for each node, `<node>.key`."""
+        return self.root / "storage-keys"
+
+    @property
+    def audit_heads(self) -> Path:
+        """The last entry of each node's audit trail that somebody has verified."""
+        return self.root / "audit-heads.json"
+
+    @property
     def pki(self) -> Path:
         """Certificates and keys."""
         return self.root / "pki"
@@ -94,7 +104,7 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder that belongs to the testbed as a whole, outer ones first."""
-        return (self.root.parent, self.root, self.pki, self.logs, self.journals, self.processes)
+        return (self.root.parent, self.root, self.pki, self.storage_keys, self.logs, self.journals, self.processes)
 
     def log(self, process: str) -> Path:
         """Return the log of a process."""

@@ -17,6 +17,7 @@ from qnetem.testbed.credentials import make_missing
 from qnetem.testbed.plan import TestbedPlan, planned
 from qnetem.testbed.ports import chosen
 from qnetem.testbed.state import State, write_quickly
+from qnetem.testbed.storage_keys import prepare_storage_keys
 from qnetem.testbed.timekeeping import epoch_of
 from qnetem.topology.model import Topology
 from qnetem.topology.rendering import render
@@ -49,6 +50,7 @@ def prepare(
         ports = chosen(port_wishes(topology, processes), state.ports(), taken, first)
         state.run_folder.take_ports(ports)
     make_missing(state.layout, topology, processes)
+    prepare_storage_keys(topology, state.layout, processes)
     secret = state.secret(topology.seed if topology.is_reproducible else None)
     plan = TestbedPlan(
         testbed=topology.name,

@@ -152,6 +152,8 @@ class Topology:
     path: Path | None = field(default=None, compare=False)
     policies: tuple[KeyPolicy, ...] = ()
     key_service: KeyService = KeyService()
+    # As the file gives it; None: the testbed keeps a storage key for each node.
+    storage_key_file: str | None = None
 
     @property
     def has_broker(self) -> bool:

@@ -44,7 +44,11 @@ def as_file(topology: Topology) -> dict[str, Any]:
             "policies": [_policy(policy) for policy in topology.policies],
         },
         "control_plane": {"kind": control.kind} | ({"address": control.address} if control.address else {}),
-        "keys": {"reproducible": topology.is_reproducible, **asdict(topology.key_service)},
+        "keys": {
+            "reproducible": topology.is_reproducible,
+            **asdict(topology.key_service),
+            **({"storage_key_file": topology.storage_key_file} if topology.storage_key_file else {}),
+        },
         "quantum_channel": {"placement": topology.quantum_placement},
         "classical_channel": {"placement": topology.classical_placement},
         "telemetry": {key: value for key, value in asdict(topology.telemetry).items() if value is not None},

@@ -112,6 +112,7 @@ def resolved(file: File, series: Mapping[int, tuple[Series, ...]] | None = None,
         digest=digest,
         policies=tuple(_policy(block) for block in network.policies),
         key_service=KeyService(file.keys.sae_id_from, file.keys.allow_self_association),
+        storage_key_file=file.keys.storage_key_file,
     )
 
 

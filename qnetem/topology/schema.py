@@ -342,6 +342,9 @@ class KeysBlock(Block):
         default="cn", description="What in a client certificate is the SAE's id: the common name, or the URI."
     )
     allow_self_association: bool = Field(default=False, description="An SAE may share keys with itself.")
+    storage_key_file: FileName | None = Field(
+        default=None, description="The key that keys at rest are sealed under; none: the testbed keeps one per node."
+    )
 
 
 class QuantumChannelBlock(Block):
