@@ -5,7 +5,6 @@ the link's nature secret. Streams 1 .. 3 are those of choice.proto. One draw giv
 """
 
 import math
-from enum import IntEnum
 from typing import Final
 
 from qnetem.runtime.rng import secret_words
@@ -14,6 +13,7 @@ __all__ = ["Chance", "Process", "normal_quantile"]
 
 _STREAM_DRIFT: Final = 4
 _MASK: Final = 0xFFFFFFFF
+_WORD: Final = (1 << 64) - 1
 # one constant each of the rational functions of Wichura's AS 241, PPND16
 _CENTRE: Final = (
     (2509.0809287301226727, 33430.575583588128105, 67265.770927008700853, 45921.953931549871457,
@@ -35,20 +35,19 @@ _TAIL: Final = (
 )  # fmt: skip
 
 
-class Process(IntEnum):
-    """What drifts, or is measured with noise: each draws for itself."""
+class Process:
+    """What drifts, or is measured with noise, by number: each draws for itself."""
 
-    LOSS_WANDER = 1
-    LOSS_EVENT_GAPS = 2
-    LOSS_EVENT_LENGTHS = 3
-    INTENSITY_WANDER = 4
-    ROTATION = 5
-    ROTATION_SIDE = 6
-    ROTATION_ANCHOR = 7
-    CLOCK_WHITE = 8
-    CLOCK_WALK = 9
-    TIME_STAMPS = 10
-    POWER_READING = 11
+    LOSS_WANDER: Final = 1
+    LOSS_EVENT_GAPS: Final = 2
+    LOSS_EVENT_LENGTHS: Final = 3
+    INTENSITY_WANDER: Final = 4
+    ROTATION: Final = 5
+    ROTATION_ANCHOR: Final = 6
+    CLOCK_WHITE: Final = 7
+    CLOCK_WALK: Final = 8
+    TIME_STAMPS: Final = 9
+    POWER_READING: Final = 10
 
 
 def _rational(pair: tuple[tuple[float, ...], tuple[float, ...]], r: float) -> float:
@@ -82,33 +81,42 @@ class Chance:
         Raises:
             BadInputError: It is not 16 bytes long.
         """
-        self._k0, self._k1, _, s3 = secret_words(nature_secret)
+        k0, k1, _, s3 = secret_words(nature_secret)
+        self._keys = tuple((k0 + n * 0x9E3779B9 & _MASK, k1 + n * 0xBB67AE85 & _MASK) for n in range(10))
         self._c3 = s3 ^ _STREAM_DRIFT
 
     def __repr__(self) -> str:
         """Return a text without the secret."""
         return "Chance(...)"
 
-    def words(self, process: Process, index: int, level: int = 0) -> tuple[int, int]:
+    def words(self, process: int, index: int, level: int = 0) -> tuple[int, int]:
         """Return the two words, of 64 bits each, of a draw."""
         # written out: one draw by numpy takes ten times as long
         x0, x1, x2, x3 = index & _MASK, index >> 32 & _MASK, process << 8 | level + 128, self._c3
-        k0, k1 = self._k0, self._k1
-        for _ in range(10):
+        for k0, k1 in self._keys:
             p0, p1 = x0 * 0xD2511F53, x2 * 0xCD9E8D57
             x0, x1, x2, x3 = p1 >> 32 ^ x1 ^ k0, p1 & _MASK, p0 >> 32 ^ x3 ^ k1, p0 & _MASK
-            k0, k1 = k0 + 0x9E3779B9 & _MASK, k1 + 0xBB67AE85 & _MASK
         return x1 << 32 | x0, x3 << 32 | x2
 
-    def normals(self, process: Process, index: int, level: int = 0) -> tuple[float, float]:
+    def normals(self, process: int, index: int, level: int = 0) -> tuple[float, float]:
         """Return the two standard normal numbers of a draw."""
         first, second = self.words(process, index, level)
         return normal_quantile(first), normal_quantile(second)
 
-    def normal(self, process: Process, index: int, level: int = 0) -> float:
+    def normal(self, process: int, index: int, level: int = 0) -> float:
         """Return the first standard normal number of a draw."""
         return normal_quantile(self.words(process, index, level)[0])
 
-    def exponential(self, process: Process, index: int, level: int = 0) -> float:
+    def three_normals(self, process: int, index: int, level: int = 0) -> tuple[float, float, float]:
+        """Return three standard normal numbers of a draw, of 42 bits each and more."""
+        first, second = self.words(process, index, level)
+        third = first >> 42 << 42 ^ second >> 42 << 20
+        return (
+            normal_quantile(first << 22 & _WORD),
+            normal_quantile(second << 22 & _WORD),
+            normal_quantile(third),
+        )
+
+    def exponential(self, process: int, index: int, level: int = 0) -> float:
         """Return a number that is exponential with mean 1."""
         return -math.log((self.words(process, index, level)[0] + 0.5) / 2.0**64)

@@ -90,8 +90,7 @@ class Rotation:
         return rotation
 
     def _move(self, step: int) -> Quaternion:
-        n0, n1 = self._chance.normals(Process.ROTATION, step, self.level)
-        n2 = self._chance.normal(Process.ROTATION_SIDE, step, self.level)
+        n0, n1, n2 = self._chance.three_normals(Process.ROTATION, step, self.level)
         size = math.sqrt(n0 * n0 + n1 * n1 + n2 * n2)
         half_rad = self._sigma_rad * size / 2.0
         share = math.sin(half_rad) / size if size > 0.0 else 0.0

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Final
 
-from quantum_channel.drift_chance import Chance, Process
+from quantum_channel.drift_chance import Chance
 
 __all__ = ["IntegratedWalk", "Walk", "Wander"]
 
@@ -24,7 +24,7 @@ State = tuple[float, float]
 class _Path(ABC):
     """Points (value, its integral) at dyadic times; those found last are remembered."""
 
-    def __init__(self, chance: Chance, process: Process, top: int) -> None:
+    def __init__(self, chance: Chance, process: int, top: int) -> None:
         self._chance, self._process, self._top = chance, process, top
         self._known: dict[tuple[int, int], State] = {}
 
@@ -55,7 +55,7 @@ class _Path(ABC):
 class Wander(_Path):
     """An Ornstein-Uhlenbeck process of variance 1 that has been going on for ever."""
 
-    def __init__(self, chance: Chance, process: Process, tau_s: float) -> None:
+    def __init__(self, chance: Chance, process: int, tau_s: float) -> None:
         """Correlate over `tau_s`, above 0."""
         super().__init__(chance, process, math.ceil(math.log2(_APART_TAUS * tau_s)))
         self._tau_s = tau_s
@@ -77,7 +77,7 @@ class Wander(_Path):
 class _FromZero(_Path, ABC):
     """A path that begins at 0; anchor follows anchor."""
 
-    def __init__(self, chance: Chance, process: Process) -> None:
+    def __init__(self, chance: Chance, process: int) -> None:
         super().__init__(chance, process, _ANCHOR_LEVEL)
         self._anchors: list[State] = [(0.0, 0.0)]
 
