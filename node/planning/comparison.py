@@ -44,7 +44,7 @@ def comparison(parameters: Parameters) -> Comparison:
     receiver_prob = sum(nature.receiver_probs) / 2
     fibre_prob = survival_prob / receiver_prob if receiver_prob > 0 else 0.0
     wrong = sum(nature.wrong_probs) / 2
-    dark = max(nature.dark_prob, 1e-15)
+    dark = max(*nature.dark_probs, 1e-15)
     arm_prob = receiver_prob * math.sqrt(fibre_prob)
 
     def live(click_prob: float) -> float:

@@ -82,7 +82,7 @@ def test_sets_add_up_and_split_as_light_and_darks_do() -> None:
     assert at_0 == pytest.approx(detector.click_prob(0.3, 0.01), rel=1e-12)
     assert at_1 == pytest.approx(detector.click_prob(0.1, 0.01), rel=1e-12)
     assert sets[3] == pytest.approx(at_0 * at_1, rel=1e-12)  # detectors are independent
-    dark = detector.darkened(detector.lit_sets(np.zeros(4)), (1e-7,) * 2)
+    dark = detector.darkened(detector.lit_sets(np.zeros(4)), (1e-7,) * 4)
     assert dark[1:].sum() == pytest.approx(4e-7, rel=1e-6)
     assert dark[[5, 9]] == pytest.approx(1e-14, rel=1e-6)  # the improbable keeps its digits
     assert detector.click_prob(0.0, 1.0) == 1
