@@ -111,7 +111,7 @@ class KeyExchange:
             reserved = await self._store.reserve(
                 master_sae_id, local, "", number, size_bits, lifetime_s=terms.key_lifetime_s
             )
-            return await self._store.deliver([key.key_id for key in reserved])
+            return await self._store.deliver([key.key_id for key in reserved], is_held=terms.is_held)
         wish = dataclasses.replace(self._wish(terms), agreed=agreed)
         if await self._is_pooled(peers, number * size_bits, wish):
             try:
@@ -135,7 +135,7 @@ class KeyExchange:
         return pooled + relayable
 
     def _wish(self, terms: Terms) -> RelayWish:
-        return RelayWish(self._share_count, terms.allowed_relays, terms.key_lifetime_s)
+        return RelayWish(self._share_count, terms.allowed_relays, terms.key_lifetime_s, is_held=terms.is_held)
 
     async def _is_pooled(self, peers: Sequence[str], bits: int, wish: RelayWish) -> bool:
         """Return whether the pool shared with the peer is where to take keys from."""
@@ -188,7 +188,7 @@ class KeyExchange:
                 await self._void(peer_node, key_ids, error)
                 raise UnavailableError(f"KME {peer_node} did not take the keys ({error.reason})") from error
             if not response.unusable_block_ids:
-                return await self._store.deliver(key_ids)
+                return await self._store.deliver(key_ids, is_held=terms.is_held)
             named = {piece.block_id for key in reserved for piece in key.pieces}
             for block_id in named.intersection(response.unusable_block_ids):
                 _log.error("keys.block.quarantined", peer_node=peer_node, block_id=block_id)

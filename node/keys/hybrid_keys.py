@@ -101,7 +101,7 @@ class HybridKeys:
             await self._store.void(key_ids)
             raise UnavailableError(f"KME {', '.join(by_node)} did not take the keys ({error.reason})") from error
         _log.warning("keys.pqc.issued", master=master_sae_id, keys_count=number)
-        return await self._store.deliver(key_ids)
+        return await self._store.deliver(key_ids, is_held=terms.is_held)
 
     def _reserve(
         self,

@@ -160,8 +160,10 @@ def cut(db: sqlite3.Connection, peer_node: str, number: int, size_bits: int) -> 
     return keys
 
 
-def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float) -> list[IssuedKey]:
+def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float, *, is_held: bool = False) -> list[IssuedKey]:
     """Hand reserved keys to their master: RESERVED -> ASSIGNED, or CONSUMED when no slave of this KME is to collect.
+
+    With `is_held` the master is one of the slaves: the keys become ASSIGNED, and are returned without their values.
 
     Raises:
         ConflictError: One is not RESERVED.
@@ -171,7 +173,8 @@ def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float) -> lis
         key = find(db, key_id)
         if key is None or key.state is not KeyState.RESERVED:
             raise ConflictError(f"key {key_id}: is not reserved any more")
-        issued.append(_issue(db, key, key.master_sae_id, "master"))
+        held = IssuedKey(key_id, SecretBytes(b""))
+        issued.append(held if is_held else _issue(db, key, key.master_sae_id, "master"))
         pools.move(db, key.peer_node, "reserved", "assigned", key.size_bits)
         db.execute("UPDATE keys SET state = ?, changed_s = ? WHERE key_id = ?", (KeyState.ASSIGNED, now_s, key_id))
         _consume_if_collected(db, key, now_s)

@@ -72,12 +72,14 @@ class Terms:
         key_lifetime_s: The shortest; None: as the KME's own rule says.
         allowed_relays: What all allow; None: any node.
         is_pqc_allowed: All let PQC keys take the place of others when the pool is dry.
+        is_held: The master is not handed the keys now: it is one of the slaves, and collects them as these do.
     """
 
     mode: KeyMode = KeyMode.QKD
     key_lifetime_s: float | None = None
     allowed_relays: frozenset[str] | None = None
     is_pqc_allowed: bool = False
+    is_held: bool = False
 
 
 DEFAULT_TERMS: Final = Terms()

@@ -37,12 +37,14 @@ class RelayWish:
         allowed_relays: The nodes that may relay it; None: any.
         lifetime_s: Emulated; None: as the store's limits say.
         agreed: They are hybrid: a secret, and the shares of the targets.
+        is_held: As of policy.Terms.
     """
 
     share_count: int = 1
     allowed_relays: frozenset[str] | None = None
     lifetime_s: float | None = None
     agreed: Agreed | None = None
+    is_held: bool = False
 
 
 @dataclass
@@ -212,7 +214,7 @@ class Relay:
             for one in delivery.transfers:
                 self.book.trust([*zip(one.path, one.path[1:], strict=False)])
             try:
-                return None, await self._relays.release(delivery.delivery_id, outcomes)
+                return None, await self._relays.release(delivery.delivery_id, outcomes, is_held=wish.is_held)
             except ConflictError as error:  # the store gave it up as too old
                 failure = Outcome(False, False, error.reason, ("", ""))
         await self._give_up(delivery, failure.reason, outcomes)

@@ -156,7 +156,9 @@ def _opened(db: sqlite3.Connection, own_node: str, header: pb.RelayHeader, value
     return Sent(header.transfer_id, path, request)
 
 
-def release(db: sqlite3.Connection, delivery_id: str, acknowledged: Iterable[str], now_s: float) -> list[IssuedKey]:
+def release(
+    db: sqlite3.Connection, delivery_id: str, acknowledged: Iterable[str], now_s: float, *, is_held: bool = False
+) -> list[IssuedKey]:
     """Hand a delivery's keys to their master, or make its block AVAILABLE: every target holds it.
 
     Args:
@@ -164,6 +166,7 @@ def release(db: sqlite3.Connection, delivery_id: str, acknowledged: Iterable[str
         delivery_id: Which.
         acknowledged: The transfers of it that their targets hold.
         now_s: Wall clock.
+        is_held: As of ledger.deliver.
 
     Raises:
         ConflictError: A transfer is not acknowledged, or was given up; its keys are not RESERVED any more.
@@ -188,7 +191,7 @@ def release(db: sqlite3.Connection, delivery_id: str, acknowledged: Iterable[str
             blocks.commit(db, row.block_id)
             blocks.confirm(db, row.block_id)
     key_ids = key_ids_of(db, found[0].transfer_id)
-    return ledger.deliver(db, key_ids, now_s) if key_ids else []
+    return ledger.deliver(db, key_ids, now_s, is_held=is_held) if key_ids else []
 
 
 def abandon(

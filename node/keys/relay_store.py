@@ -123,10 +123,12 @@ class RelayStore:
             ),
         )
 
-    async def release(self, delivery_id: str, acknowledged: Iterable[str]) -> list[IssuedKey]:
+    async def release(self, delivery_id: str, acknowledged: Iterable[str], *, is_held: bool = False) -> list[IssuedKey]:
         """Hand a delivery out, all of whose transfers are acknowledged; see relay_source.release."""
         held = frozenset(acknowledged)
-        return await self._store.run(_RELEASE, lambda db: relay_source.release(db, delivery_id, held, self._now_s()))
+        return await self._store.run(
+            _RELEASE, lambda db: relay_source.release(db, delivery_id, held, self._now_s(), is_held=is_held)
+        )
 
     async def abandon(
         self, delivery_id: str, reason: str, acknowledged: Collection[str] = (), refused: Collection[str] = ()

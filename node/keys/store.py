@@ -204,9 +204,9 @@ class KeyStore:
         """Note what hybrid keys are derived of beside their bits, before they are held; see hybrid_ledger.hold."""
         await self._commit.run(_AGREE, lambda db: hybrid_ledger.hold(db, key_ids, secret, self._now_s()))
 
-    async def deliver(self, key_ids: Sequence[str]) -> list[IssuedKey]:
+    async def deliver(self, key_ids: Sequence[str], *, is_held: bool = False) -> list[IssuedKey]:
         """Hand reserved keys to their master, once; see ledger.deliver."""
-        return await self._commit.run(_DELIVER, lambda db: ledger.deliver(db, key_ids, self._now_s()))
+        return await self._commit.run(_DELIVER, lambda db: ledger.deliver(db, key_ids, self._now_s(), is_held=is_held))
 
     async def collect(self, sae_id: str, master_sae_id: str, key_ids: Sequence[str]) -> list[IssuedKey]:
         """Hand keys to one of their slaves, once, all or none; see ledger.collect."""
