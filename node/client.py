@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import grpc.aio
 
 from qnetem.runtime import rpc
-from qnetem.v1 import node_pb2, node_pb2_grpc
+from qnetem.v1 import key_admin_pb2, key_admin_pb2_grpc, node_pb2, node_pb2_grpc
 
-__all__ = ["NodeClient"]
+__all__ = ["KeyAdminClient", "NodeClient"]
 
 
 class NodeClient:
@@ -31,3 +31,54 @@ class NodeClient:
         """Yield the state of every link now, then each change."""
         async for response in rpc.stream(self._stub.WatchLinks(node_pb2.WatchLinksRequest())):
             yield response.link
+
+
+class KeyAdminClient:
+    """Over a channel to the node's management listener, as an operator: what its key manager tells and takes."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float = 10.0) -> None:
+        """Answer within `timeout_s` wall seconds."""
+        self._stub = key_admin_pb2_grpc.KeyAdminServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def status(self) -> key_admin_pb2.GetKeyStatusResponse:
+        """Return every pool, by what became of its bits, and how fast that goes."""
+        request = key_admin_pb2.GetKeyStatusRequest()
+        return await rpc.call(self._stub.GetKeyStatus, request, timeout_s=self._timeout_s)
+
+    async def verify_audit(
+        self, known_seq: int = 0, known_mac: bytes = b"", timeout_s: float = 120.0
+    ) -> key_admin_pb2.VerifyAuditResponse:
+        """Have the whole audit trail checked, against an entry remembered from before too."""
+        request = key_admin_pb2.VerifyAuditRequest(known_seq=known_seq, known_mac=known_mac)
+        return await rpc.call(self._stub.VerifyAudit, request, timeout_s=timeout_s)
+
+    async def trace(self, key_id: str, timeout_s: float = 60.0) -> list[str]:
+        """Return what the audit trail says of a key: lines of JSON, in order.
+
+        Raises:
+            BadInputError: It is no key id.
+        """
+        request = key_admin_pb2.TraceKeyRequest(key_id=key_id)
+        return list((await rpc.call(self._stub.TraceKey, request, timeout_s=timeout_s)).entries)
+
+    async def rotate_storage_key(self, timeout_s: float = 60.0) -> bool:
+        """Have the store sealed anew under the successor of its storage key; whether there was anything to do.
+
+        Raises:
+            StorageError: It cannot be: the old key still opens everything.
+        """
+        request = key_admin_pb2.RotateStorageKeyRequest()
+        return (await rpc.call(self._stub.RotateStorageKey, request, timeout_s=timeout_s)).is_new
+
+    async def provision_link(self, link_id: str, generation: int, secret: bytes = b"") -> bool:
+        """Bring a link new bits to authenticate with; without them, say that both ends hold them. Whether they are new.
+
+        Raises:
+            NotFoundError: The link does not end there.
+            BadInputError: They are too few.
+        """
+        request = key_admin_pb2.ProvisionLinkRequest(
+            link_id=link_id, generation=generation, secret=secret, is_shared=not secret
+        )
+        return (await rpc.call(self._stub.ProvisionLink, request, timeout_s=self._timeout_s)).is_new

@@ -83,4 +83,8 @@ class KeyAdminServicer(pb_grpc.KeyAdminServiceServicer):
             raise NotFoundError(f"link {request.link_id}: does not end here, or does not authenticate by tags")
         if request.generation < 1:
             raise BadInputError(f"link {request.link_id}: generation {request.generation} is not 1 or more")
-        return pb.ProvisionLinkResponse(is_new=await link.provision(request.generation, request.secret))
+        if not request.is_shared:
+            return pb.ProvisionLinkResponse(is_new=await link.provision(request.generation, request.secret))
+        if not await link.confirm(request.generation):
+            raise NotFoundError(f"link {request.link_id}: generation {request.generation} is not held here")
+        return pb.ProvisionLinkResponse()

@@ -39,11 +39,18 @@ class Authentication:
         """Spend the bits that a peer's tags are padded with, durably, and return them; see pads.claim."""
         return await self._commit.run(_CLAIM, lambda db: pads.claim(db, peer_node, pieces, bits, link_id))
 
-    async def install(self, link_id: str, peer_node: str, role: BlockRole, generation: int, secret: bytes) -> bool:
+    async def install(
+        self, link_id: str, peer_node: str, role: BlockRole, generation: int, secret: bytes, *, is_shared: bool
+    ) -> bool:
         """Hold bits shared beforehand on a link; what was installed once never is again. See pads.install."""
         return await self._commit.run(
-            _INSTALL, lambda db: pads.install(db, link_id, peer_node, role, generation, secret)
+            _INSTALL,
+            lambda db: pads.install(db, link_id, peer_node, role, generation, secret, is_shared=is_shared),
         )
+
+    async def confirm(self, link_id: str, generation: int) -> bool:
+        """Note that the peer holds what was installed too; see pads.confirm."""
+        return await self._commit.run(_INSTALL, lambda db: pads.confirm(db, link_id, generation))
 
     async def keep(self, peer_node: str, bits: int) -> None:
         """Hold so many bits of the pool shared with a peer back from keys, to authenticate with."""

@@ -106,7 +106,7 @@ def in_doubt(db: sqlite3.Connection, link_id: str) -> list[Block]:
     """Return the blocks of a link that a settlement decides: PREPARED ones, and AVAILABLE unconfirmed ones."""
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM blocks WHERE link_id = ?"  # noqa: S608 a constant
-        " AND (state = 'prepared' OR (state = 'available' AND is_confirmed = 0)) ORDER BY id",
+        " AND (state = 'prepared' OR (state = 'available' AND is_confirmed = 0)) AND is_preshared = 0 ORDER BY id",
         (link_id,),
     )
     return [_block(row) for row in rows]

@@ -16,7 +16,7 @@ from node.keys.records import BlockRole, BlockState, Halves, PadsExhaustedError,
 from node.keys.transfers import given_span
 from qnetem.runtime.errors import BadInputError, ConflictError
 
-__all__ = ["Pad", "claim", "install", "left_bits", "preshared_id", "take"]
+__all__ = ["Pad", "claim", "confirm", "install", "left_bits", "preshared_id", "take"]
 
 _LEAST_BITS: Final = 512
 
@@ -38,9 +38,18 @@ def preshared_id(link_id: str, generation: int) -> str:
 
 
 def install(
-    db: sqlite3.Connection, link_id: str, peer_node: str, role: BlockRole, generation: int, secret: bytes
+    db: sqlite3.Connection,
+    link_id: str,
+    peer_node: str,
+    role: BlockRole,
+    generation: int,
+    secret: bytes,
+    *,
+    is_shared: bool,
 ) -> bool:
     """Hold bits that were shared beforehand on a link. An id that is known, spent or not, is never filled again.
+
+    Unless `is_shared`, the peer may not hold them yet: pads are claimed of them, and not taken before `confirm`.
 
     Returns:
         Whether they are new.
@@ -55,7 +64,7 @@ def install(
     row = db.execute(
         "INSERT INTO blocks (block_id, link_id, peer_node, role, bit_count, state, is_confirmed, own_next_bits,"
         " own_end_bits, peer_start_bits, peer_end_bits, peer_left_bits, live_bits, is_preshared)"
-        " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO NOTHING RETURNING id",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO NOTHING RETURNING id",
         (
             preshared_id(link_id, generation),
             link_id,
@@ -63,6 +72,7 @@ def install(
             role,
             bit_count,
             BlockState.AVAILABLE,
+            is_shared,
             halves.own_start,
             halves.own_end,
             halves.peer_start,
@@ -76,6 +86,15 @@ def install(
     material.write(db, row[0][0], secret, ((halves.own_start, halves.own_end), (halves.peer_start, halves.peer_end)))
     audit.record(db, "pads.provisioned", link_id=link_id, generation=generation, bits=bit_count)
     return True
+
+
+def confirm(db: sqlite3.Connection, link_id: str, generation: int) -> bool:
+    """Note that the peer holds them too: from now on pads are taken of them. False: they are not held here."""
+    rows = db.execute(
+        "UPDATE blocks SET is_confirmed = 1 WHERE block_id = ? AND is_preshared = 1",
+        (preshared_id(link_id, generation),),
+    )
+    return rows.rowcount == 1
 
 
 def take(db: sqlite3.Connection, peer_node: str, bits: int, link_id: str) -> Pad:
@@ -112,7 +131,7 @@ def _from_pool(db: sqlite3.Connection, peer_node: str, bits: int, column: pools.
 def _from_preshared(db: sqlite3.Connection, link_id: str, bits: int) -> list[tuple[str, Span]]:
     row = db.execute(
         "UPDATE blocks SET own_next_bits = own_next_bits + ?1 WHERE id = (SELECT id FROM blocks WHERE link_id = ?2"
-        " AND is_preshared = 1 AND own_next_bits + ?1 <= own_end_bits ORDER BY id LIMIT 1)"
+        " AND is_preshared = 1 AND is_confirmed = 1 AND own_next_bits + ?1 <= own_end_bits ORDER BY id LIMIT 1)"
         " RETURNING id, block_id, own_next_bits",
         (bits, link_id),
     ).fetchall()

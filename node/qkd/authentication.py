@@ -79,16 +79,25 @@ class LinkAuthentication:
 
     async def install(self) -> None:
         """Hold what was shared beforehand, unless it was held before."""
-        await self.provision(0, self._preshared)
+        await self._hold(0, self._preshared, is_shared=True)
         self._preshared = b""
 
     async def provision(self, generation: int, secret: bytes) -> bool:
-        """Hold more that was shared beforehand; False when that generation was held before.
+        """Hold more, of which no pad is taken before `confirm`; False when that generation was held before.
 
         Raises:
             BadInputError: It is too little.
         """
-        return await self._store.authentication.install(self._link_id, self.peer_node, self._role, generation, secret)
+        return await self._hold(generation, secret, is_shared=False)
+
+    async def confirm(self, generation: int) -> bool:
+        """Take pads of a generation from now on: the peer holds it too. False: it is not held here."""
+        return await self._store.authentication.confirm(self._link_id, generation)
+
+    async def _hold(self, generation: int, secret: bytes, *, is_shared: bool) -> bool:
+        return await self._store.authentication.install(
+            self._link_id, self.peer_node, self._role, generation, secret, is_shared=is_shared
+        )
 
     def transcripts(self) -> tuple[Transcript, Transcript]:
         """Return the transcripts of a new session: of what this end says, and of what it hears."""

@@ -305,20 +305,24 @@ class ProvisionLinkRequest(_message.Message):
     LINK_ID_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
+    IS_SHARED_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     generation: _builtins.int
     """From 1; 0 is what the configuration brings."""
     secret: _builtins.bytes
+    """Left out when is_shared."""
+    is_shared: _builtins.bool
     def __init__(
         self,
         *,
         link_id: _builtins.str = ...,
         generation: _builtins.int = ...,
         secret: _builtins.bytes = ...,
+        is_shared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "link_id", b"link_id", "secret", b"secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "is_shared", b"is_shared", "link_id", b"link_id", "secret", b"secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -93,7 +93,8 @@ class KeyAdminServiceServicer(object):
 
     def ProvisionLink(self, request, context):
         """New bits to authenticate a link with, for one that has none left (DEGRADED, "auth-starved"). The same to both ends,
-        each with the same generation, which was never used on the link. May be repeated.
+        each with the same generation, which was never used on the link; when both hold them, to both again with is_shared:
+        from then on an end takes pads from them. May be repeated.
         NOT_FOUND         the link does not end here
         INVALID_ARGUMENT  fewer than 512 bits
         """

@@ -43,7 +43,8 @@ class KeyAdminServiceStub:
     """
     ProvisionLink: _grpc.UnaryUnaryMultiCallable[_key_admin_pb2.ProvisionLinkRequest, _key_admin_pb2.ProvisionLinkResponse]
     """New bits to authenticate a link with, for one that has none left (DEGRADED, "auth-starved"). The same to both ends,
-    each with the same generation, which was never used on the link. May be repeated.
+    each with the same generation, which was never used on the link; when both hold them, to both again with is_shared:
+    from then on an end takes pads from them. May be repeated.
       NOT_FOUND         the link does not end here
       INVALID_ARGUMENT  fewer than 512 bits
     """
@@ -61,7 +62,8 @@ class KeyAdminServiceAsyncStub(KeyAdminServiceStub):
     """
     ProvisionLink: _aio.UnaryUnaryMultiCallable[_key_admin_pb2.ProvisionLinkRequest, _key_admin_pb2.ProvisionLinkResponse]  # type: ignore[assignment]
     """New bits to authenticate a link with, for one that has none left (DEGRADED, "auth-starved"). The same to both ends,
-    each with the same generation, which was never used on the link. May be repeated.
+    each with the same generation, which was never used on the link; when both hold them, to both again with is_shared:
+    from then on an end takes pads from them. May be repeated.
       NOT_FOUND         the link does not end here
       INVALID_ARGUMENT  fewer than 512 bits
     """
@@ -106,7 +108,8 @@ class KeyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_key_admin_pb2.ProvisionLinkResponse, _abc.Awaitable[_key_admin_pb2.ProvisionLinkResponse]]:
         """New bits to authenticate a link with, for one that has none left (DEGRADED, "auth-starved"). The same to both ends,
-        each with the same generation, which was never used on the link. May be repeated.
+        each with the same generation, which was never used on the link; when both hold them, to both again with is_shared:
+        from then on an end takes pads from them. May be repeated.
           NOT_FOUND         the link does not end here
           INVALID_ARGUMENT  fewer than 512 bits
         """

@@ -266,10 +266,15 @@ async def test_pads_come_from_the_pool_then_from_before_then_from_what_keys_may_
         assert await b_store.authentication.left_bits("l") == (PRESHARED_BITS // 2, 0)
         await alice.check("l/1.1.0", HASHES, await bob.tags(HASHES))
 
-        # what then: somebody brings new ones, once
+        # what then: somebody brings new ones, once, and they are used when both have them
         assert await alice.provision(1, b"n" * 256)
+        with pytest.raises(PadsExhaustedError):
+            await alice.tags(HASHES)
+        assert await a_store.blocks_in_doubt("l") == []
         assert await bob.provision(1, b"n" * 256)
         assert not await bob.provision(1, b"n" * 256)
+        assert await alice.confirm(1)
+        assert not await alice.confirm(2)
         await bob.check("l/1.1.0", HASHES, await alice.tags(HASHES))
         with pytest.raises(BadInputError, match="fewer than 512"):
             await alice.provision(2, b"n" * 63)
