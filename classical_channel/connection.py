@@ -152,7 +152,11 @@ class _Flow:
 
     def _push(self, now_s: float, content: bytes | _Mark, size_bytes: int) -> None:
         if not self._sink.is_lost:
-            self._line.push(now_s, self._transit.next_delay_s(), content, size_bytes)
+            delay_s, again_s = self._transit.next_delay_s(), self._transit.next_loss_s()
+            if again_s is None:
+                self._line.push(now_s, delay_s, content, size_bytes)
+            else:
+                self._line.push(now_s, delay_s + again_s, content, size_bytes, lost_count=1)
             self.pump()
 
     def pump(self) -> None:
@@ -161,6 +165,9 @@ class _Flow:
             now_s = self._loop.time()
             entry = self._line.pop_due(now_s)
             if entry is None:
+                break
+            if entry.lost_count and (again_s := self._transit.next_loss_s(entry.lost_count)) is not None:
+                self._line.put_back(entry, now_s + again_s)
                 break
             self._deliver(entry.content, now_s - entry.sent_s)
         self._set_timer()

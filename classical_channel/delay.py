@@ -16,12 +16,16 @@ _ENTRY_BYTES: Final = 256
 
 
 class Entry(NamedTuple):
-    """Something under way: bytes, or a mark (anything else) that travels in order with them."""
+    """Something under way: bytes, or a mark (anything else) that travels in order with them.
+
+    `lost_count` is how often it was lost: it is under way again, and may be lost again when it is due.
+    """
 
     sent_s: float
     due_s: float
     content: object
     cost_bytes: int
+    lost_count: int
 
 
 class DelayLine:
@@ -36,12 +40,17 @@ class DelayLine:
         self._last_due_s = float("-inf")
         self.held_bytes = 0
 
-    def push(self, now_s: float, delay_s: float, content: object, size_bytes: int = 0) -> None:
+    def push(self, now_s: float, delay_s: float, content: object, size_bytes: int = 0, lost_count: int = 0) -> None:
         """Take `content` at `now_s`, due `delay_s` later, but never before what was taken earlier."""
         self._last_due_s = max(self._last_due_s, now_s + delay_s)
         cost_bytes = size_bytes + _ENTRY_BYTES
-        self._entries.append(Entry(now_s, self._last_due_s, content, cost_bytes))
+        self._entries.append(Entry(now_s, self._last_due_s, content, cost_bytes, lost_count))
         self.held_bytes += cost_bytes
+
+    def put_back(self, entry: Entry, due_s: float) -> None:
+        """Have what was popped last under way again, first of all: it was lost once more."""
+        self._entries.appendleft(entry._replace(due_s=due_s, lost_count=entry.lost_count + 1))
+        self.held_bytes += entry.cost_bytes
 
     def pop_due(self, now_s: float) -> Entry | None:
         """Return the next entry if it is due at `now_s`."""

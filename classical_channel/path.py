@@ -19,10 +19,10 @@ _PS_PER_S: Final = 10**12
 # an event-loop timer cannot make less
 SHORTEST_SLEEP_S: Final = 1e-3
 _DRAWN: Final = 1024
-# A chunk that is lost is sent again after a time-out, which doubles (RFC 6298); 200 ms at least and fifteen times at
-# most are what Linux does.
+# A chunk that is lost is sent again after a time-out, which doubles (RFC 6298); 200 ms at least and two minutes at most
+# are what Linux takes.
 _RETRANSMISSION_S: Final = 0.2
-_RETRANSMISSIONS: Final = 15
+_LONGEST_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,11 @@ class Conditions:
         """The delay that is only told, emulated picoseconds: all of it, or nothing."""
         return 0 if self.is_slept else self.effective.delay_ps
 
-    def again_s(self, lost_count: int) -> float:
-        """Return the wall seconds that a chunk comes later when it was lost so many times."""
-        first_s = _RETRANSMISSION_S / self.scale + 2 * self.delay_s
-        return first_s * ((1 << lost_count) - 1)
+    def time_out_s(self, lost_count: int) -> float:
+        """Return the wall seconds until a chunk is sent again that was lost so many times before, and once more now."""
+        # emulated, but for the delay
+        emulated_s = min(_RETRANSMISSION_S * 2.0 ** min(lost_count, 20), _LONGEST_S)
+        return emulated_s / self.scale + 2 * self.delay_s
 
 
 class Source(Protocol):
@@ -118,22 +119,25 @@ class Transit:
         return not conditions.is_slept and conditions.effective.loss_prob == 0.0
 
     def next_delay_s(self) -> float:
-        """Return the wall seconds that the next chunk is under way."""
+        """Return the wall seconds that the next chunk is under way when it is not lost."""
         conditions = self._source.conditions
         delay_s = conditions.delay_s if conditions.is_slept else 0.0
         if conditions.is_slept and conditions.effective.jitter_ps:
             delay_s = max(0.0, delay_s + conditions.jitter_s * (2.0 * self._spreads.next() - 1.0))
-        if conditions.effective.loss_prob > 0.0:
-            delay_s += conditions.again_s(self._next_losses(conditions.effective.loss_prob))
         return delay_s
 
-    def _next_losses(self, loss_prob: float) -> int:
-        """Return how many times the next chunk is lost."""
-        count = 0
-        while count < _RETRANSMISSIONS and self._losses.next() < loss_prob:
-            count += 1
-        self.lost_count += count
-        return count
+    def next_loss_s(self, lost_count: int = 0) -> float | None:
+        """Return after how many wall seconds more a chunk is due again, when it is lost now; None: it arrives.
+
+        Args:
+            lost_count: How often it was lost before.
+        """
+        conditions = self._source.conditions
+        loss_prob = conditions.effective.loss_prob
+        if loss_prob == 0.0 or self._losses.next() >= loss_prob:
+            return None
+        self.lost_count += 1
+        return conditions.time_out_s(lost_count)
 
 
 def default_nature_secret(link_id: str) -> bytes:

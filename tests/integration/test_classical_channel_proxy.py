@@ -177,6 +177,10 @@ async def test_a_link_that_loses_all_one_way_is_a_black_hole_there_and_open_the_
             await until(lambda: here.link.forth.lost_count > 0)
             assert here.link.back.lost_count == 0
             assert not heard.is_set()
+            # and mended, what was lost is sent again and arrives
+            here.link.set(ClassicalSettings(forth_loss_prob=0))
+            async with asyncio.timeout(10):
+                await heard.wait()
 
 
 async def test_what_is_under_way_is_not_overtaken_when_the_delay_falls() -> None:

@@ -87,3 +87,20 @@ def test_whatever_the_delays_content_keeps_its_order_and_its_time(
     popped += drained(line, float("inf"))
     assert popped == list(range(len(steps)))
     assert line.held_bytes == 0
+
+
+def test_what_was_lost_again_stays_first_and_counts() -> None:
+    line = DelayLine()
+    line.push(0.0, 1.0, b"first", 5, lost_count=1)
+    line.push(0.0, 1.0, b"second", 6)
+    held_bytes = line.held_bytes
+    entry = line.pop_due(1.0)
+    assert entry is not None
+    line.put_back(entry, 3.0)
+    assert (line.next_due_s, line.held_bytes, line.pop_due(2.0)) == (3.0, held_bytes, None)
+    again = line.pop_due(3.0)
+    assert again is not None
+    assert (again.content, again.lost_count, again.sent_s) == (b"first", 2, 0.0)
+    second = line.pop_due(3.0)
+    assert second is not None
+    assert (second.content, second.lost_count, line.held_bytes) == (b"second", 0, 0)
