@@ -223,14 +223,63 @@ async def test_errors_that_will_not_pass_end_the_wait_at_once(testbed_session: T
         await testbed_session.eventually(lambda: testbed_session.sae("app-1").enc_keys("app-2", number=10**6))
 
 
+async def test_eve_is_seen_by_the_nodes_and_is_gone_after_her_block(testbed_session: Testbed) -> None:
+    link = testbed_session.link(LINK)
+    await link.wait_in_service()
+    # 2 % of errors without her, a quarter of what she touches with her: 16 %
+    async with link.eve("intercept-resend", fraction=0.6) as in_force:
+        assert in_force["quantum"]["parameters"]["eve_intercept"] == 0.6
+        assert in_force["quantum"]["requested"]["eve_intercept"] == {"value": 0.6, "by": "fault"}
+        await link.wait_for("DOWN", "qber")
+    assert (await link.parameters())["quantum"]["parameters"]["eve_intercept"] == 0
+    await link.wait_in_service()
+    with pytest.raises(BadInputError, match="intercept-resend needs its fraction"):
+        async with link.eve("intercept-resend"):
+            pass
+
+
+async def test_settings_come_go_and_are_of_one_way_as_asked(testbed_session: Testbed) -> None:
+    link = testbed_session.link(LINK)
+    values = await link.set(ramp="1h", duration="2h", extra_loss="21dB")
+    (layer,) = values["quantum"]["layers"]
+    assert (layer["settings"], layer["ramp_s"], layer["duration_s"]) == ({"extra_loss": "21dB"}, 3600, 7200)
+    assert 0 < layer["ramp_left_s"] <= 3600
+    assert float(values["quantum"]["parameters"]["extra_loss"].removesuffix("dB")) == pytest.approx(1, abs=0.1)
+    values = await link.set(direction="bob-alice", delay="5ms")
+    assert values["classical"]["one_way"] == {"bob-alice": {"delay": "5ms"}}
+    ways = values["classical"]["ways"]
+    assert (ways["bob-alice"]["parameters"]["delay"], ways["alice-bob"]["parameters"]["delay"]) == (
+        "5ms",
+        "122.434701us",
+    )
+    with pytest.raises(BadInputError, match="light goes the other way alone, so extra_loss_db has no such direction"):
+        await link.set(direction="bob-alice", extra_loss="6dB")
+    with pytest.raises(BadInputError, match="no direction 'alice-carol'"):
+        await link.set(direction="alice-carol", delay="6ms")
+    await link.reset("delay", direction="bob-alice")
+    values = await link.reset()
+    assert values["quantum"]["layers"] == []
+    assert values["quantum"]["requested"] == values["classical"]["requested"] == {}
+
+
+async def test_a_line_that_is_open_one_way_alone_ends_the_session_and_it_comes_back(testbed_session: Testbed) -> None:
+    link = testbed_session.link(LINK)
+    await link.wait_in_service()
+    async with link.fault(direction="alice-bob", **{"classical.loss": "100%"}):
+        await link.wait_for("DOWN", "peer-silent")
+    await link.wait_in_service()
+
+
 async def test_healing_takes_back_what_was_done(testbed_session: Testbed) -> None:
     await testbed_session.link(LINK).set(extra_loss="2dB", delay="1ms")
+    await testbed_session.link(LINK).set(dark_counts="1kHz", duration="1h")
     await testbed_session.node("bob").stop()
     await testbed_session.process("cc").pause()
     await testbed_session.heal()
     assert {one.state for one in (await testbed_session.processes()).values()} == {"HEALTHY"}
     parameters = await testbed_session.link(LINK).parameters()
     assert (parameters["quantum"]["settings"], parameters["classical"]["settings"]) == ({}, {})
+    assert parameters["quantum"]["layers"] == []
 
 
 def test_the_synchronous_twin_does_the_same(testbed_session_sync: SyncTestbed) -> None:
@@ -245,6 +294,10 @@ def test_the_synchronous_twin_does_the_same(testbed_session_sync: SyncTestbed) -
     with link.fault(loss="3dB") as in_force, link.fault(loss="2dB"):
         assert in_force["quantum"]["parameters"]["extra_loss"] == "4dB"
         assert link.parameters()["quantum"]["parameters"]["extra_loss"] == "6dB"
+    with link.eve("time-shift", shift="0.1ns") as in_force:
+        assert in_force["quantum"]["parameters"]["eve_time_shift"] == "100ps"
+    assert link.set(duration="1h", dark_counts="1kHz")["quantum"]["layers"][0]["duration_s"] == 3600
+    assert link.reset("dark_counts")["quantum"]["layers"] == []
     with pytest.raises(NotInTimeError), link.cut():
         link.wait_in_service(within="100ms") if link.wait_for("DOWN") else None
     assert link.parameters()["quantum"]["parameters"]["extra_loss"] == "1dB"
