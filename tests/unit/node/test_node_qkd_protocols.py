@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from node.links import ReceiverLink, TransmitterLink
 from node.qkd.bbm92 import outcome_bits, pair_key_estimate
 from node.qkd.estimation import binary_entropy, one_decoy_key_estimate
 from node.qkd.protocols import (
@@ -203,3 +204,9 @@ def test_a_study_without_light_or_with_nothing_but_errors_says_why() -> None:
     wrong = BlockCounts(TWO.z, TWO.z_errors, TWO.x, [2_150, 1_850])
     assert asymptotic(wrong, ONE_DECOY).reason in ("phase-error-bound", "single-photon-bound")
     assert asymptotic(TWO, ONE_DECOY, 1e6).reason == "leak"
+
+
+@pytest.mark.parametrize("end", [TransmitterLink, ReceiverLink])
+def test_either_end_refuses_a_protocol_that_it_does_not_know(end: Any) -> None:
+    with pytest.raises(BadInputError, match="link alice-bob: protocol 'b92' is none of"):
+        end(config("b92"), None, None)
