@@ -102,7 +102,8 @@ class CountWatch:
 
     Attributes:
         full_at: Trials (or events expected at least) that fill a window.
-        share: Count over trials (or over events expected at least) of the last full window; None before there is one.
+        share: Count over trials (or over events expected at least), of the last full window, and of the first while it
+            fills; None before there is anything.
         nats: Evidence of the last look; above 0: too many.
     """
 
@@ -110,6 +111,7 @@ class CountWatch:
     share: float | None = None
     nats: float = 0.0
     _closed_nats: float = 0.0
+    _has_closed: bool = False
     _count: int = 0
     _trials: float = 0.0
     _low: float = 0.0
@@ -136,8 +138,10 @@ class CountWatch:
 
     def _look(self, nats: float) -> None:
         self.nats = nats
+        if not self._has_closed:
+            self.share = self._count / self._trials if self._trials else None
         if self._trials >= self.full_at:
-            self.share = self._count / self._trials
+            self.share, self._has_closed = self._count / self._trials, True
             self._closed_nats = nats
             self._count, self._trials, self._low, self._high = 0, 0.0, 0.0, 0.0
 

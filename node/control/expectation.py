@@ -17,6 +17,7 @@ __all__ = ["Expectation"]
 _DOUBLES_FACTOR: Final = 2.0
 _DARK_FACTOR: Final = 2.0
 _AFTERPULSE_SHARE: Final = Interval(0.0, 2.0)
+_NEWTON_STEPS: Final = 8
 _SATURATED_SHARE: Final = 0.95
 _SIGMAS: Final = 5.5
 _MATCH_TOLERANCE: Final = 0.02
@@ -66,15 +67,16 @@ class Expectation:
         quiet = (1.0 - self._dark_prob) ** self._detectors
         # afterpulses are clicks without light
         wanted = live / (1.0 + p.afterpulse_prob)
-        low, high = 0.0, 1.0
-        for _ in range(40):
-            middle = (low + high) / 2.0
-            clicks = sum(
-                prob * (1.0 - quiet * math.exp(-middle * mean))
+        kept = 0.0
+        # Newton; the clicks rise ever more slowly with the light, so that it comes from below
+        for _ in range(_NEWTON_STEPS):
+            dark = [
+                prob * quiet * math.exp(-kept * mean)
                 for mean, prob in zip(p.intensities, p.intensity_probs, strict=True)
-            )
-            low, high = (middle, high) if clicks < wanted else (low, middle)
-        return (low + high) / 2.0
+            ]
+            slope = sum(mean * share for mean, share in zip(p.intensities, dark, strict=True))
+            kept = min(max(kept + (wanted - 1.0 + sum(dark)) / slope, 0.0), 1.0)
+        return kept
 
     def double_share(self, clicks_per_pulse: float) -> Interval | None:
         """Return the share of double clicks among all, two detectors of one basis; None where the rate does not tell.

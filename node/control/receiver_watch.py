@@ -3,6 +3,7 @@
 The counts stay here: how many clicks each detector had would tell of key bits. The transmitter hears the verdict.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from node.control.reading import Reading
 from node.control.reasons import DARK_COUNTS, DETECTOR_BLINDING, DETECTOR_IMBALANCE, DOUBLE_CLICKS
 from qnetem.v1 import parameters_pb2
 
-__all__ = ["ReceiverWatch"]
+__all__ = ["Halves", "ReceiverWatch"]
 
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -29,8 +30,39 @@ _IMBALANCE_CLICKS: Final = 400_000
 _IMBALANCE_TOLERANCE: Final = 0.01
 # of the detectors' bias current; proto: 1 on an honest link
 _BIAS: Final = Interval(0.95, 1.05)
-_SECOND_DETECTORS: Final = (2, 8)
 _FIRST_DETECTORS: Final = (1, 4)
+_SECOND_DETECTORS: Final = (2, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Clicks of one detector alone that came early in their slot, and late: those of detector 1 (and 3), and all."""
+
+    early_second: int
+    early: int
+    late_second: int
+    late: int
+
+    @classmethod
+    def of(cls, detectors: U8, arrivals_ps: I32) -> "Halves":
+        """Count clicks; arrays as of `ReceiverWatch.see`, each (n,)."""
+        is_second = np.isin(detectors, _SECOND_DETECTORS)
+        is_one = is_second | np.isin(detectors, _FIRST_DETECTORS)
+        found = [
+            int((which & half).sum()) for half in (arrivals_ps < 0, arrivals_ps > 0) for which in (is_second, is_one)
+        ]
+        return cls(*found)
+
+    def __add__(self, other: "Halves") -> "Halves":
+        return Halves(
+            self.early_second + other.early_second,
+            self.early + other.early,
+            self.late_second + other.late_second,
+            self.late + other.late,
+        )
+
+
+_NONE: Final = Halves(0, 0, 0, 0)
 
 
 class ReceiverWatch:
@@ -39,10 +71,8 @@ class ReceiverWatch:
     def __init__(self, planned: parameters_pb2.LinkParameters) -> None:
         """Judge by what the link was planned to be."""
         self._expectation = Expectation(planned)
-        self._doubles = CountWatch(_EVENTS)
-        self._darks = CountWatch(_EVENTS)
-        # early and late: clicks of detector 1, and all
-        self._halves = [[0, 0], [0, 0]]
+        self._doubles, self._darks = CountWatch(_EVENTS), CountWatch(_EVENTS)
+        self._halves = _NONE
         self._imbalance_nats = self._closed_imbalance_nats = 0.0
         self._imbalance: float | None = None
         self._bias: float | None = None
@@ -67,32 +97,44 @@ class ReceiverWatch:
             sigma_ps: Standard deviation of arrivals of light.
             bias_ratio: Mean bias current against what is normal.
         """
+        self.see_bias(bias_ratio)
         count = len(detectors)
-        self._bias = bias_ratio
         # a stretch without a click is a link that is down: no channel delivers darks then
         if not count:
             return
-        share = self._expectation.double_share(count / pulse_count)
-        if share is not None:
-            self._doubles.add_events(double_click_count, Interval(share.low * count, share.high * count))
+        self.see_doubles(pulse_count, count, double_click_count)
         dark = self._expectation.dark_events(pulse_count, count, sigma_ps)
         if dark is not None:
             edge_ps, honest = dark
-            self._darks.add_events(int((np.abs(arrivals_ps) > edge_ps).sum()), honest)
-        self._see_halves(detectors, arrivals_ps)
+            self.see_darks(int((np.abs(arrivals_ps) > edge_ps).sum()), honest)
+        self.see_halves(Halves.of(detectors, arrivals_ps))
 
-    def _see_halves(self, detectors: U8, arrivals_ps: I32) -> None:
-        is_second = np.isin(detectors, _SECOND_DETECTORS)
-        is_one = is_second | np.isin(detectors, _FIRST_DETECTORS)
-        for half, is_there in zip(self._halves, (arrivals_ps < 0, arrivals_ps > 0), strict=True):
-            half[0] += int((is_second & is_there).sum())
-            half[1] += int((is_one & is_there).sum())
-        (early, early_all), (late, late_all) = self._halves
-        self._imbalance_nats = contrast_nats(early, early_all, late, late_all, _IMBALANCE_TOLERANCE)
-        if early_all + late_all >= _IMBALANCE_CLICKS:
+    def see_bias(self, bias_ratio: float) -> None:
+        """Take note of the bias current."""
+        self._bias = bias_ratio
+
+    def see_doubles(self, pulse_count: int, click_count: int, double_click_count: int) -> None:
+        """Count double clicks among the clicks of so many slots."""
+        share = self._expectation.double_share(click_count / pulse_count)
+        if share is not None:
+            honest = Interval(share.low * click_count, share.high * click_count)
+            self._doubles.add_events(double_click_count, honest)
+
+    def see_darks(self, dark_count: int, honest: Interval) -> None:
+        """Count clicks where no light comes, `honest` of which were expected."""
+        self._darks.add_events(dark_count, honest)
+
+    def see_halves(self, halves: Halves) -> None:
+        """Count what each detector had early and late."""
+        self._halves = now = self._halves + halves
+        self._imbalance_nats = contrast_nats(
+            now.early_second, now.early, now.late_second, now.late, _IMBALANCE_TOLERANCE
+        )
+        if now.early and now.late:
+            self._imbalance = now.early_second / now.early - now.late_second / now.late
+        if now.early + now.late >= _IMBALANCE_CLICKS:
             self._closed_imbalance_nats = self._imbalance_nats
-            self._imbalance = early / early_all - late / late_all if early_all and late_all else None
-            self._halves = [[0, 0], [0, 0]]
+            self._halves = _NONE
 
     @property
     def alarms(self) -> frozenset[str]:
@@ -105,9 +147,10 @@ class ReceiverWatch:
         is_off_bias = self._bias is not None and self._bias != _BIAS.nearest(self._bias)
         is_deaf = self._darks.is_low or self._doubles.is_low
         is_shifted = max(self._imbalance_nats, self._closed_imbalance_nats) >= ALARM_NATS
+        tolerance = _IMBALANCE_TOLERANCE
         return [
             Reading(DETECTOR_BLINDING, self._bias, _BIAS.low, _BIAS.high, is_off_bias or is_deaf),
-            Reading(DETECTOR_IMBALANCE, self._imbalance, -_IMBALANCE_TOLERANCE, _IMBALANCE_TOLERANCE, is_shifted),
+            Reading(DETECTOR_IMBALANCE, self._imbalance, -tolerance, tolerance, is_shifted),
             self._counted(DARK_COUNTS, self._darks),
             self._counted(DOUBLE_CLICKS, self._doubles),
         ]

@@ -10,7 +10,8 @@ from node.link_state import LinkState
 from node.qkd.authentication import AUTH_STARVED
 from node.qkd.errors import LinkTroubleError
 from node.qkd.monitor import CommissioningTally
-from node.qkd.session_transmitter import Train, TransmitterSession
+from node.qkd.session_transmitter import TransmitterSession
+from node.qkd.train import Train
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import QnetemError, StorageError, first_known
 from qnetem.v1 import link_session_pb2

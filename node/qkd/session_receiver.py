@@ -14,7 +14,7 @@ from node.qkd.block import BlockJob, shortened
 from node.qkd.block_receiver import receive_block
 from node.qkd.errors import LinkTroubleError, PeerSilentError, SessionRefusedError
 from node.qkd.protocols import level_count, protocol_of
-from node.qkd.receiver_control import Compared, ReceiverControl
+from node.qkd.receiver_control import Answered, ReceiverControl
 from node.qkd.settlement import Holding
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_receiver
 from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
@@ -254,15 +254,16 @@ class ReceiverSession:
             is_test=reported.is_test,
         )
         (z_count, x_count), (z_errors, x_errors) = sifted.compared_counts, sifted.error_counts
-        await self._control.answered(
+        part = Answered(
             reported.train_id,
-            Compared((z_count, z_errors), (x_count, x_errors)),
+            (z_count, z_errors),
+            (x_count, x_errors),
             answer.slot_shift,
             reported.epoch,
-            self._assembler.number,
-            is_test=reported.is_test,
-            is_last=reported.is_last,
+            reported.is_test,
+            reported.is_last,
         )
+        await self._control.answered(part, self._assembler.number)
         if reported.is_test:
             if reported.is_last:
                 await self._tell(reported.train_id)

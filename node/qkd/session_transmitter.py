@@ -4,7 +4,6 @@ Trains are emitted by node.qkd.emission beside it.
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,39 +25,18 @@ from node.qkd.protocols import level_count, protocol_of
 from node.qkd.settlement import Holding, decide
 from node.qkd.sifting import BlockAssembler, RawBlock, sift_transmitter
 from node.qkd.slot_search import LEAST_COMPARED, SLIPPED_PROB, missed_slots
+from node.qkd.train import Train
 from node.qkd.wire import GREETING_S, HEARTBEAT_MS, SILENCE_MS, Wire
 from qnetem.runtime.clock import PS_PER_S, to_time
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import link_session_pb2, process_pb2
 
-__all__ = ["Train", "TransmitterSession"]
+__all__ = ["TransmitterSession"]
 
 _BLOCK_EVENTS: Final = ("parity_query", "block_corrected", "block_prepared", "block_committed")
 # what may be in post-processing at a time: enough small blocks to hide round trips, few enough large ones for memory
 _BLOCKS_LIMIT: Final = 12
 _BITS_LIMIT: Final = 24_000_000
-
-
-@dataclass
-class Train:
-    """A train on its way.
-
-    Attributes:
-        blocks: Pulse blocks.
-        start_ps: Emission of the first pulse, emulated.
-        tally: Where the outcome of a test train goes; None for a train that makes key.
-        is_slipped: It is a test train, and the receiver named its slots wrongly: it is no verdict on the link.
-        is_sifted: Set when its last part was answered.
-    """
-
-    blocks: range
-    start_ps: int
-    tally: CommissioningTally | None
-    next_part: int = 0
-    last_index: int = -1
-    click_count: int = 0
-    is_slipped: bool = False
-    is_sifted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class TransmitterSession:

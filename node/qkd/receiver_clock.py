@@ -1,0 +1,200 @@
+"""node.qkd.receiver_clock: the receiver's clock put right: time transfer, arrivals, the round trip. Edge."""
+
+import math
+import time
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from node.context import NodeContext
+from node.control.clock_sync import ClockFollower, ClockState, Exchange, two_way
+from node.control.round_trip import RoundTripWatch
+from node.devices.retiming import raw_slots, retimed
+from node.ranges import refuse_not_positive
+from qnetem.runtime.clock import PS_PER_S, from_time
+from qnetem.runtime.rng import BLOCK_PULSES
+from qnetem.v1 import link_session_pb2, process_pb2
+from quantum_channel.client import Clicks, QuantumChannelClient
+
+__all__ = ["ReceiverClock", "RightedClicks"]
+
+# transfers that are averaged when a link is set up, and later
+_EXCHANGES: Final = 8
+_EXCHANGES_LATER: Final = 2
+# wall seconds from one look at the round trip to the next
+_TRANSFER_S: Final = 1.0
+# thermal delay of a fibre: PHYSICS 2
+_PS_PER_KM_K: Final = 33.0
+_DAY_S: Final = 86_400.0
+
+
+class RightedClicks:
+    """Clicks of a stretch with the clock taken off them.
+
+    Attributes:
+        block_counts, offsets, detectors, arrivals_ps: As quantum_channel.proto's Clicks, each slot once.
+        epoch: The reading of the clock that was taken off.
+    """
+
+    def __init__(self, clicks: Clicks, epoch: int) -> None:
+        """Begin with raw clicks."""
+        self.block_counts, self.offsets = clicks.block_counts, clicks.offsets
+        self.detectors, self.arrivals_ps = clicks.detectors, clicks.arrivals_ps
+        self.epoch = epoch
+
+
+class ReceiverClock:
+    """Follows the receiver's clock on one link.
+
+    What is known of the ways between the two ends (asymmetry, round trip) outlives sessions.
+
+    Attributes:
+        epoch: One more each time that slots were named anew: what was reported before tells nothing of them.
+        round_trip: Watches the two ways.
+    """
+
+    def __init__(self, config: process_pb2.NodeLinkConfig, node: NodeContext) -> None:
+        """Follow a clock of the planned quality.
+
+        Raises:
+            BadInputError: The link has no clock rate.
+        """
+        planned = config.planned
+        refuse_not_positive(clock_hz=planned.clock_hz)
+        self._link_id, self._node = config.link_id, node
+        self._sync_noise_ps = planned.sync_noise_ps
+        self.period_ps: Final = PS_PER_S / planned.clock_hz
+        self._follower = ClockFollower(self.period_ps, white_ps=planned.clock_white_ps, walk_ppb=planned.clock_walk_ppb)
+        warming_k_per_s = planned.temperature_swing_k * math.tau / (planned.day_s or _DAY_S)
+        self.round_trip: Final = RoundTripWatch(
+            2.0 * planned.sync_noise_ps / math.sqrt(_EXCHANGES_LATER),
+            _PS_PER_KM_K * planned.length_km * warming_k_per_s,
+        )
+        self._asymmetry_ps = 0.0
+        self._transferred_s = 0.0
+        self._train_id, self._last_slot = -1, -1
+        self.epoch = 0
+
+    @property
+    def state(self) -> ClockState:
+        """Return what is believed of the clock."""
+        return self._follower.state
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether arrivals have looked uniform for a while, though they did not before."""
+        return self._follower.is_lost
+
+    async def synchronise(self, channel: QuantumChannelClient) -> None:
+        """Forget what was believed, and learn the offset from time transfer alone.
+
+        Raises:
+            QnetemError: The channel does not answer.
+        """
+        self._follower.forget()
+        at_s, exchange = await self._exchange(channel, _EXCHANGES)
+        sigma_ps = max(self._sync_noise_ps / math.sqrt(_EXCHANGES), 1.0)
+        self._follower.transfer(at_s, exchange.ahead_ps + self._asymmetry_ps, sigma_ps)
+        self.epoch += 1
+
+    def slipped(self, slot_count: int) -> None:
+        """Take note that slots were named too late by so many."""
+        self._follower.slip(slot_count)
+        self.epoch += 1
+
+    async def righted(
+        self, clicks: Clicks, train: link_session_pb2.TrainNotice, channel: QuantumChannelClient, *, is_confirmed: bool
+    ) -> RightedClicks:
+        """Return a stretch of raw clicks with the clock taken off it.
+
+        Args:
+            clicks: Of the stretch.
+            train: That they are of.
+            channel: To ask for the time after a pause, in which the clock went its own way.
+            is_confirmed: The slots were right before.
+
+        Raises:
+            BadInputError: The train starts at no time.
+            QnetemError: The channel does not answer.
+        """
+        start_ps = from_time(train.start)
+        first_slot = train.train_id * BLOCK_PULSES
+        if train.train_id != self._train_id:
+            self._train_id, self._last_slot = train.train_id, first_slot - 1
+        slots = raw_slots(clicks.first_block, clicks.block_counts, clicks.offsets)
+        if not len(slots):
+            return RightedClicks(clicks, self.epoch)
+        times_s = (slots - first_slot).astype(np.float64) * (self.period_ps / PS_PER_S) + start_ps / PS_PER_S
+        if is_confirmed and not self._follower.is_sure_at(float(times_s[0])):
+            at_s, exchange = await self._exchange(channel, _EXCHANGES)
+            sigma_ps = max(self._sync_noise_ps / math.sqrt(_EXCHANGES), self.period_ps / 50.0)
+            self._follower.transfer(at_s, exchange.ahead_ps + self._asymmetry_ps, sigma_ps)
+        found = RightedClicks(clicks, self.epoch)
+        late_ps = self._follower.follow(times_s, clicks.arrivals_ps)
+        emitted = max(int((self._node.process.clock.now_ps() - start_ps) / self.period_ps), 0)
+        self._name(found, slots, late_ps, clicks.first_block, first_slot + min(_slots(train), emitted + 1))
+        return found
+
+    def _name(
+        self,
+        found: RightedClicks,
+        slots: npt.NDArray[np.int64],
+        late_ps: npt.NDArray[np.float64] | None,
+        first_block: int,
+        before_slot: int,
+    ) -> None:
+        """Give the clicks the slots that they belong to."""
+        if late_ps is None and int(slots[0]) > self._last_slot:
+            # a clock that keeps its time names each slot once
+            self._last_slot = int(slots[-1])
+            return
+        stamps = retimed(
+            slots,
+            found.arrivals_ps,
+            np.zeros(len(slots)) if late_ps is None else late_ps,
+            self.period_ps,
+            range(first_block, first_block + len(found.block_counts)),
+            after_slot=self._last_slot,
+            before_slot=before_slot,
+        )
+        found.block_counts, found.offsets, found.arrivals_ps = stamps.block_counts, stamps.offsets, stamps.arrivals_ps
+        found.detectors = found.detectors[stamps.kept]
+        self._last_slot = stamps.last_slot
+
+    async def watch_round_trip(self, channel: QuantumChannelClient, *, is_first: bool) -> None:
+        """Look at the round trip, when it is due or the first after slots were named; the clock being followed.
+
+        Raises:
+            QnetemError: The channel does not answer.
+        """
+        if not is_first and time.monotonic() - self._transferred_s < _TRANSFER_S:
+            return
+        at_s, exchange = await self._exchange(channel, _EXCHANGES if is_first else _EXCHANGES_LATER)
+        asymmetry_ps = self._follower.offset_at_ps(at_s) - exchange.ahead_ps
+        was_alarmed = self.round_trip.is_alarmed
+        self.round_trip.see(at_s, exchange.round_trip_ps, asymmetry_ps)
+        if not self.round_trip.is_alarmed:
+            self._asymmetry_ps = asymmetry_ps
+        elif not was_alarmed:
+            self._node.process.journal.write(
+                "link.round_trip.changed",
+                link_id=self._link_id,
+                round_trip_ps=round(exchange.round_trip_ps, 1),
+                asymmetry_ps=round(asymmetry_ps, 1),
+            )
+
+    async def _exchange(self, channel: QuantumChannelClient, count: int) -> tuple[float, Exchange]:
+        """Return the mean of some transfers, and when they were made, emulated seconds."""
+        found, at_ps = [], 0
+        for _ in range(count):
+            stamps = await channel.transfer_time(self._link_id)
+            found.append(two_way(stamps.t1_ps, stamps.t2_ps, stamps.t3_ps, stamps.t4_ps))
+            at_ps += stamps.t1_ps
+        self._transferred_s = time.monotonic()
+        ahead_ps = sum(one.ahead_ps for one in found) / count
+        return at_ps / count / PS_PER_S, Exchange(ahead_ps, sum(one.round_trip_ps for one in found) / count)
+
+
+def _slots(train: link_session_pb2.TrainNotice) -> int:
+    return int(train.block_count) * BLOCK_PULSES
