@@ -44,7 +44,7 @@ class Row:
     @property
     def agrees(self) -> bool:
         """Whether chance can explain the difference."""
-        return abs(self.sigmas) <= LIMIT_SIGMAS
+        return bool(abs(self.sigmas) <= LIMIT_SIGMAS)
 
 
 def _share(quantity: str, configured: float, hits: float, trials: float) -> Row:
