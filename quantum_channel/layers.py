@@ -26,7 +26,9 @@ __all__ = ["Layer", "Series", "Timeline"]
 _LONGEST_PS: Final = 10**9 * 10**12
 _PS_PER_S: Final = 10**12
 # a layer costs each cell a little
-_LAYER_LIMIT: Final = 64
+_LAYER_LIMIT: Final = 256
+# a layer that is over still counts for trains that lag behind, or are sent once more
+_KEPT_PS: Final = 60 * _PS_PER_S
 
 
 def _span_ps(name: str, seconds: float) -> int:
@@ -263,7 +265,7 @@ class Timeline:
         return replace(self, settings={**self.settings, **settings}, layers=layers).checked()
 
     def over(self, layer: Layer) -> "Timeline":
-        """Return it with one layer more, on top; what is over before that begins is dropped."""
+        """Return it with one layer more, on top."""
         return replace(self, layers=(*self._without((), layer.start_ps), layer)).checked()
 
     def reset(self, names: Iterable[str], time_ps: int) -> "Timeline":
@@ -282,11 +284,11 @@ class Timeline:
         return replace(self, settings=settings, layers=self._without(gone, time_ps)).checked()
 
     def _without(self, names: Iterable[str], time_ps: int) -> tuple[Layer, ...]:
-        """Return what the layers still say, without those that are over."""
+        """Return what the layers still say, without those that have long been over."""
         gone = set(names)
         left = []
         for layer in self.layers:
             settings = {name: value for name, value in layer.settings.items() if name not in gone}
-            if settings and not layer.is_over(time_ps):
+            if settings and not layer.is_over(time_ps - _KEPT_PS):
                 left.append(layer if len(settings) == len(layer.settings) else replace(layer, settings=settings))
         return tuple(left)

@@ -121,9 +121,8 @@ class Link:
         Raises:
             BadLinkError: A field cannot be set or its value is out of its range; nothing has changed.
         """
-        from_ps = self.from_now_ps(now_ps)
-        left = tuple(layer for layer in layers if not layer.is_over(from_ps))
-        self._change(lambda: replace(self.timeline, settings=dict(settings), layers=left).checked(), now_ps)
+        given = tuple(layers)
+        self._change(lambda: replace(self.timeline, settings=dict(settings), layers=given).checked(), now_ps)
 
     def align(self, now_ps: int) -> None:
         """Turn the receiver's polarisation back."""
