@@ -4,6 +4,7 @@ import typer
 
 from qnetem.cli import (
     acting,
+    auditing,
     checking,
     collecting,
     diagnosis,
@@ -57,6 +58,7 @@ app.add_typer(eavesdropping.eve, name="eve")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(checking.check, name="check")
 app.add_typer(saes.sae, name="sae")
+app.add_typer(auditing.audit, name="audit")
 app.command()(diagnosis.doctor)
 app.command()(collecting.collect)
 

@@ -21,7 +21,7 @@ __all__ = ["Inspection", "Table", "head", "inspect", "print_tables", "tables", "
 _NUMBERS: Final = frozenset(
     {
         *("PID", "RESTARTS", "CPU", "MEMORY", "THREADS", "LAG"),
-        *("QBER", "CLICKS", "SIFTED", "SECRET (GROSS)"),
+        *("QBER", "CLICKS", "SIFTED", "SECRET (GROSS)", "SECRET (NET)"),
         *("AVAILABLE", "OF THE PEER", "ASSIGNED", "DELIVERED"),
     }
 )

@@ -1,6 +1,6 @@
-"""qnetem.cli.keys: `keys get` and `keys status`. Wiring. Key material is printed on demand alone."""
+"""qnetem.cli.keys: `keys get status rotate-storage-key provision`. Wiring. Key material is printed on demand alone."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["keys"]
 
-keys = typer.Typer(no_args_is_help=True, help="Fetch keys over ETSI GS QKD 014, as an SAE would.")
+keys = typer.Typer(no_args_is_help=True, help="Fetch keys as an SAE would, and look after those who keep them.")
 
 
 @keys.command()
@@ -61,18 +61,21 @@ def status(
     topology: TopologyOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the pools of all nodes, or what a KME tells one SAE of keys with another."""
+    """Show all pools, their rates and when they run dry, or what a KME tells one SAE of keys with another."""
     from qnetem.runtime.errors import BadInputError
 
     if sae_id is None:
-        from qnetem.cli.inspecting import told
-        from qnetem.cli.report import pool_rows
+        from qnetem.cli.key_admins import POOL_HEADER, key_admin_of, pool_rows, pool_values
 
-        pools = run(told(topology))["pools"]
+        async def told() -> list[dict[str, Any]]:
+            async with key_admin_of(topology) as admin:
+                return list(pool_values(await admin.statuses()))
+
+        pools = run(told())
         if form is Format.JSON:
             print_json(pools)
         else:
-            print_table(*pool_rows(pools), right=("AVAILABLE", "OF THE PEER", "ASSIGNED", "DELIVERED"))
+            print_table(POOL_HEADER, pool_rows(pools), right=POOL_HEADER[2:])
         return
     if slave is None:
         raise BadInputError("keys status needs two SAEs, or none")
@@ -83,3 +86,31 @@ def status(
         print_json(answer)
     else:
         print_table(("FIELD", "VALUE"), [(name, str(value)) for name, value in answer.items()])
+
+
+@keys.command("rotate-storage-key")
+def rotate_storage_key(topology: TopologyOption = None) -> None:
+    """Seal all keys at rest anew, under a new storage key in the old one's file. Interrupted, it is done again."""
+    from qnetem.cli.key_admins import key_admin_of
+
+    async def rotated() -> list[str]:
+        async with key_admin_of(topology) as admin:
+            return await admin.rotate_storage_keys()
+
+    for path in run(rotated()):
+        print(path)
+
+
+@keys.command()
+def provision(
+    link_id: Annotated[str, typer.Argument(metavar="LINK", help="Id of the link, as `inspect` names it.")],
+    topology: TopologyOption = None,
+) -> None:
+    """Bring both ends of a link new pre-shared bits to authenticate with, as a courier would (auth-starved)."""
+    from qnetem.cli.key_admins import key_admin_of
+
+    async def provisioned() -> int:
+        async with key_admin_of(topology) as admin:
+            return await admin.provision(link_id)
+
+    print(f"link {link_id}: {run(provisioned())} bits")

@@ -80,7 +80,7 @@ def _usage_cells(usage: dict[str, Any] | None) -> tuple[str, str, str]:
 
 def link_rows(links: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return header and rows of a table of links."""
-    header = ("LINK", "STATE", "QBER", "CLICKS", "SIFTED", "SECRET (GROSS)", "BLOCKS", "LAG", "REASON")
+    header = ("LINK", "STATE", "QBER", "CLICKS", "SIFTED", "SECRET (GROSS)", "SECRET (NET)", "BLOCKS", "LAG", "REASON")
     rows: list[tuple[str, ...]] = [
         (
             one["link_id"],
@@ -89,6 +89,7 @@ def link_rows(links: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tu
             rate_text(one["clicks_hz"], "/s"),
             rate_text(one["sifted_hz"], "b/s"),
             rate_text(one["secret_gross_hz"], "b/s"),
+            rate_text(one["secret_net_hz"], "b/s"),
             str(one["blocks_made_count"]),
             f"{one['lag_s']:.2f} s",
             one["reason"] or "-",

@@ -20,6 +20,7 @@ _FIGURES: Final = (
     "clicks_hz",
     "sifted_hz",
     "secret_gross_hz",
+    "secret_net_hz",
     "blocks_made_count",
     "blocks_dropped_count",
     "secret_bits_total",

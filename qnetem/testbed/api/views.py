@@ -64,7 +64,8 @@ class LinkView:
         reason: Why it is in that state, such as "no-light".
         ends: Both ends, by node.
         in_state_s, time_to_service_s: Emulated seconds.
-        secret_gross_hz: Secret bits per emulated second; authentication is not paid for.
+        secret_gross_hz: Secret bits per emulated second, before authentication is paid for.
+        secret_net_hz: Less the tags of post-processing; below 0 the link costs more key than it makes.
     """
 
     link_id: str
@@ -78,6 +79,7 @@ class LinkView:
     clicks_hz: float
     sifted_hz: float
     secret_gross_hz: float
+    secret_net_hz: float
     blocks_made_count: int
     secret_bits_total: int
     lag_s: float

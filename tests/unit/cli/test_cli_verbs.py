@@ -38,6 +38,7 @@ def test_the_verbs_are_those_of_the_first_release() -> None:
         *("link set", "link show", "link reset", "link down", "link up"),
         *("eve attach", "eve detach", "eve list", "plan", "check physics"),
         *("keys get", "keys status", "sae export", "import"),
+        *("keys rotate-storage-key", "keys provision", "audit verify", "audit trace"),
     }
 
 

@@ -57,7 +57,7 @@ def test_an_event_is_its_line_and_a_broken_line_is_none() -> None:
 
 def link(state: str) -> LinkView:
     ends = {"a": EndView(state, ""), "b": EndView("DOWN", "no-light")}
-    return LinkView("a-b", ("a", "b"), state, "", ends, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, False)
+    return LinkView("a-b", ("a", "b"), state, "", ends, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, False)
 
 
 def test_a_link_says_what_both_ends_say() -> None:
