@@ -102,13 +102,12 @@ class CountWatch:
 
     Attributes:
         full_at: Trials (or events expected at least) that fill a window.
-        share: Count over trials (or over events expected at least), of the last full window, and of the first while it
-            fills; None before there is anything.
+        shown: Share, or events, of the last full window, and what would be honest; of the first while it fills.
         nats: Evidence of the last look; above 0: too many.
     """
 
     full_at: float
-    share: float | None = None
+    shown: tuple[float, Interval] | None = None
     nats: float = 0.0
     _closed_nats: float = 0.0
     _has_closed: bool = False
@@ -120,7 +119,8 @@ class CountWatch:
     def add_share(self, count: int, trials: int, honest: Interval) -> None:
         """Add `count` out of `trials`, and look at the window."""
         self._add(count, trials, 0.0, 0.0)
-        self._look(share_nats(self._count, int(self._trials), honest))
+        share = self._count / self._trials if self._trials else 0.0
+        self._look(share_nats(self._count, int(self._trials), honest), share, honest)
 
     def add_events(self, count: int, honest: Interval) -> None:
         """Add `count` events where `honest.low` to `honest.high` were expected, and look at the window.
@@ -128,7 +128,8 @@ class CountWatch:
         `honest.low` is what fills it.
         """
         self._add(count, honest.low, honest.low, honest.high)
-        self._look(poisson_nats(self._count, Interval(self._low, self._high)))
+        honest = Interval(self._low, self._high)
+        self._look(poisson_nats(self._count, honest), self._count, honest)
 
     def _add(self, count: int, trials: float, low: float, high: float) -> None:
         self._count += count
@@ -136,13 +137,12 @@ class CountWatch:
         self._low += low
         self._high += high
 
-    def _look(self, nats: float) -> None:
+    def _look(self, nats: float, value: float, honest: Interval) -> None:
         self.nats = nats
-        if not self._has_closed:
-            self.share = self._count / self._trials if self._trials else None
+        if not self._has_closed or self._trials >= self.full_at:
+            self.shown = (value, honest)
         if self._trials >= self.full_at:
-            self.share, self._has_closed = self._count / self._trials, True
-            self._closed_nats = nats
+            self._has_closed, self._closed_nats = True, nats
             self._count, self._trials, self._low, self._high = 0, 0.0, 0.0, 0.0
 
     @property

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node.control.evidence import CountWatch, Interval
+from node.control.evidence import CountWatch
 
 __all__ = ["Reading"]
 
@@ -25,6 +25,9 @@ class Reading:
     is_alarmed: bool
 
     @classmethod
-    def of_watch(cls, name: str, watch: CountWatch, honest: Interval, *, is_alarmed: bool) -> "Reading":
-        """Return the reading of counts."""
-        return cls(name, watch.share, honest.low, honest.high, is_alarmed)
+    def of_watch(cls, name: str, watch: CountWatch, *, is_alarmed: bool) -> "Reading":
+        """Return the reading of counts: a share, or events of a window."""
+        if watch.shown is None:
+            return cls(name, None, 0.0, 0.0, is_alarmed)
+        value, honest = watch.shown
+        return cls(name, value, honest.low, honest.high, is_alarmed)

@@ -22,9 +22,6 @@ I32 = npt.NDArray[np.int32]
 
 # events that fill a window of doubles, of darks
 _EVENTS: Final = 100
-# windows count against the least that is honest, half of what is expected
-_OF_EXPECTED: Final = 0.5
-_HONEST: Final = Interval(0.5, 2.0)
 _IMBALANCE_CLICKS: Final = 400_000
 # shares of detector 1 among early and late arrivals that are one
 _IMBALANCE_TOLERANCE: Final = 0.01
@@ -151,11 +148,6 @@ class ReceiverWatch:
         return [
             Reading(DETECTOR_BLINDING, self._bias, _BIAS.low, _BIAS.high, is_off_bias or is_deaf),
             Reading(DETECTOR_IMBALANCE, self._imbalance, -tolerance, tolerance, is_shifted),
-            self._counted(DARK_COUNTS, self._darks),
-            self._counted(DOUBLE_CLICKS, self._doubles),
+            Reading.of_watch(DARK_COUNTS, self._darks, is_alarmed=self._darks.is_high),
+            Reading.of_watch(DOUBLE_CLICKS, self._doubles, is_alarmed=self._doubles.is_high),
         ]
-
-    @staticmethod
-    def _counted(name: str, watch: CountWatch) -> Reading:
-        value = None if watch.share is None else watch.share * _OF_EXPECTED
-        return Reading(name, value, _HONEST.low, _HONEST.high, watch.is_high)

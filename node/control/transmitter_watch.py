@@ -68,14 +68,8 @@ class TransmitterWatch:
         matches, decoys = self._matches, self._decoys
         readings = [
             Reading(BACK_REFLECTION, self._reflected, _BACK_REFLECTION.low, _BACK_REFLECTION.high, is_reflected),
-            Reading.of_watch(
-                BASIS_MATCH,
-                matches,
-                self._expectation.match_share,
-                is_alarmed=matches.is_high or matches.is_low,
-            ),
+            Reading.of_watch(BASIS_MATCH, matches, is_alarmed=matches.is_high or matches.is_low),
         ]
-        honest = self._expectation.decoy_share
-        if honest is not None:
-            readings.append(Reading.of_watch(DECOY_STATISTICS, decoys, honest, is_alarmed=decoys.is_low))
+        if self._expectation.decoy_share is not None:
+            readings.append(Reading.of_watch(DECOY_STATISTICS, decoys, is_alarmed=decoys.is_low))
         return readings

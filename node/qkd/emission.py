@@ -192,10 +192,11 @@ class Emission:
                 setup_trains += 1
                 # what was measured in other slots, or at a shut gate, is no verdict on the link
                 tally = self._new_tally()
-            elif not tally.needs_more:
+                continue
+            session.monitor.see_alarms(session.watch.alarms)
+            if session.monitor.found or not tally.needs_more:
                 break
         trouble = tally.trouble or (CLOCK_LOST if findings.step else "")
-        session.monitor.see_alarms(session.watch.alarms)
         session.record.loops.readings = session.watch.readings
         return tally, findings, most_telling({trouble, *session.monitor.found}, ABORTING) or trouble
 

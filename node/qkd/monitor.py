@@ -27,7 +27,8 @@ _WINDOW_BITS: Final = 2000
 _TEST_BITS: Final = 200
 _TEST_TRAINS: Final = 10
 # what a monitor has to see again before it may say that all is well
-_EVIDENCE_CLICKS: Final = 20_000
+_EVIDENCE_CLICKS: Final = 200_000
+_EVIDENCE_TRAINS: Final = 32
 # errors that only bits of other pulses make: an eavesdropper who measures every pulse makes 25 %
 _SLIPPED_PROB: Final = 0.35
 
@@ -58,7 +59,8 @@ class CommissioningTally:
     def needs_more(self) -> bool:
         """Whether another test train is due before a verdict: there is light, but little."""
         is_little = self.sifted_count < _TEST_BITS or self.click_count < self.least_clicks
-        return self.click_count > 0 and is_little and self.train_count < _TEST_TRAINS
+        limit = _EVIDENCE_TRAINS if self.least_clicks else _TEST_TRAINS
+        return self.click_count > 0 and is_little and self.train_count < limit
 
     @property
     def qber_prob(self) -> float:

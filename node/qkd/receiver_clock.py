@@ -173,9 +173,10 @@ class ReceiverClock:
         at_s, exchange = await self._exchange(channel, _EXCHANGES if is_first else _EXCHANGES_LATER)
         asymmetry_ps = self._follower.offset_at_ps(at_s) - exchange.ahead_ps
         was_alarmed = self.round_trip.is_alarmed
-        self.round_trip.see(at_s, exchange.round_trip_ps, asymmetry_ps)
+        self.round_trip.see(at_s, exchange.round_trip_ps, asymmetry_ps, is_verified=is_first)
         if not self.round_trip.is_alarmed:
-            self._asymmetry_ps = asymmetry_ps
+            if is_first:
+                self._asymmetry_ps = asymmetry_ps
         elif not was_alarmed:
             self._node.process.journal.write(
                 "link.round_trip.changed",
