@@ -73,7 +73,7 @@ def slot_shift(
     step = max(1, len(indices) // _SHIFT_CLICKS)
     indices, bases, values = indices[::step], bases[::step], values[::step]
     best, best_sigmas = 0, 0.0
-    outwards = np.arange(1, 2 * _REACH + 1, dtype=np.int64)
+    outwards = np.arange(2 * _REACH + 1, dtype=np.int64)
     outwards = (outwards + 1) // 2 * np.where(outwards % 2, 1, -1)
     for start in range(0, len(outwards), _SHIFTS_AT_ONCE):
         shifts = outwards[start : start + _SHIFTS_AT_ONCE]
