@@ -198,7 +198,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
         answering = {link.link_id: ReceiverLink(link, node, board.records[link.link_id]) for link in receivers}
         await _listen(stack, node, board, directory, answering, relaying, admin)
         if config.listeners.https:
-            await stack.enter_async_context(serve_saes(process, store, relaying.exchange, directory, hybrid))
+            await stack.enter_async_context(serve_saes(process, store, relaying, directory, hybrid, desk))
         process.metrics.register(NodeCollector(board.links, lambda: board.pools))
         start = await stack.enter_async_context(background())
         for link in transmitters:

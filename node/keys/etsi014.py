@@ -1,4 +1,4 @@
-"""node.keys.etsi014: ETSI GS QKD 014 over HTTPS with client certificates. Edge: aiohttp.
+"""node.keys.etsi014: ETSI GS QKD 014, and 004 beside it, over HTTPS with client certificates. Edge: aiohttp.
 
 Three calls do not need a framework's router, and every answer, also to what is not even HTTP, is to be JSON: this
 stands on aiohttp's low-level server.
@@ -15,8 +15,10 @@ from urllib.parse import unquote
 from aiohttp import HttpVersion11, web
 from aiohttp.http import RawRequestMessage
 
+from node.keys import etsi004_request as stream_wire
 from node.keys import etsi014_request as wire
 from node.keys.directory import Directory
+from node.keys.etsi004 import KeyStreams
 from node.keys.etsi014_request import RequestError
 from node.keys.key_delivery import KeyDelivery
 from node.keys.records import KeysNotFoundError
@@ -32,6 +34,7 @@ _BODY_BYTES: Final = 64 << 10
 _BODY_S: Final = 10.0
 _GRACE_S: Final = 1.0
 _VERBS: Final = {"status": ("GET",), "enc_keys": ("GET", "POST"), "dec_keys": ("GET", "POST")}
+_STREAM_CALLS: Final = ("open_connect", "get_key", "close")
 _log = get_logger("node.keys.etsi014")
 
 
@@ -41,6 +44,7 @@ async def serve_etsi014(
     credentials: process_pb2.CredentialPaths,
     delivery: KeyDelivery,
     sae_id_from: SaeIdSource = "cn",
+    streams: KeyStreams | None = None,
 ) -> AsyncIterator[int]:
     """Serve the SAEs at `address` ("host:port") while the block runs; yields the port.
 
@@ -50,13 +54,14 @@ async def serve_etsi014(
             that SAEs' certificates come from.
         delivery: What is served.
         sae_id_from: The part of the client's certificate that is the SAE id: the common name or the URI.
+        streams: Served beside it (ETSI GS QKD 004); None: not.
 
     Raises:
         StartError: The port is in use or a file is not usable; names it.
     """
     host, port = split_address(address)
     tls = _tls(credentials)
-    server = _Server(_Handler(delivery, sae_id_from), request_factory=_request)
+    server = _Server(_Handler(delivery, sae_id_from, streams), request_factory=_request)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE_S)
     await runner.setup()
     try:
@@ -141,8 +146,9 @@ class _Server(web.Server):
 
 
 class _Handler:
-    def __init__(self, delivery: KeyDelivery, sae_id_from: SaeIdSource) -> None:
+    def __init__(self, delivery: KeyDelivery, sae_id_from: SaeIdSource, streams: KeyStreams | None) -> None:
         self._delivery = delivery
+        self._streams = streams
         self._sae_id_from: SaeIdSource = sae_id_from
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -166,6 +172,8 @@ class _Handler:
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         segments = request.rel_url.raw_path.split("/")
+        if self._streams is not None and segments[:3] == ["", "etsi004", "v2"]:
+            return await self._route_stream(request, segments[3:], self._streams)
         if len(segments) != 6 or segments[:4] != ["", "api", "v1", "keys"] or segments[5] not in _VERBS:
             return _json(404, wire.error_body("no such resource"))
         call = segments[5]
@@ -173,8 +181,7 @@ class _Handler:
             allowed = ", ".join(_VERBS[call])
             return _json(405, wire.error_body(f"{call} takes {allowed}"), [("Allow", allowed)])
         sae_id = _unquoted(segments[4])
-        certificate = request.get_extra_info("peercert")
-        caller = caller_of(certificate, self._delivery.directory, self._sae_id_from)
+        caller = self._caller(request)
         query = request.rel_url.raw_query_string
         if call == "status":
             return _json(200, await self._delivery.status(caller, sae_id))
@@ -193,6 +200,28 @@ class _Handler:
             key_ids = wire.dec_from_body(body, limits) if request.method == "POST" else wire.dec_from_query(query)
             keys = await self._delivery.dec_keys(caller, sae_id, key_ids)
         return _json(200, wire.key_container(keys))
+
+    async def _route_stream(
+        self, request: web.BaseRequest, segments: Sequence[str], streams: KeyStreams
+    ) -> web.StreamResponse:
+        if len(segments) != 1 or segments[0] not in _STREAM_CALLS:
+            return _json(404, wire.error_body("no such resource"))
+        if request.method != "POST":
+            return _json(405, wire.error_body(f"{segments[0]} takes POST"), [("Allow", "POST")])
+        caller = self._caller(request)
+        if request.rel_url.raw_query_string:
+            raise RequestError("a POST takes its parameters in the body")
+        body = await _body(request)
+        match segments[0]:
+            case "open_connect":
+                return _json(200, await streams.open_connect(caller, stream_wire.open_from_body(body)))
+            case "get_key":
+                return _json(200, await streams.get_key(caller, stream_wire.get_key_from_body(body)))
+        return _json(200, await streams.close(caller, stream_wire.close_from_body(body)))
+
+    def _caller(self, request: web.BaseRequest) -> str:
+        certificate = request.get_extra_info("peercert")
+        return caller_of(certificate, self._delivery.directory, self._sae_id_from)
 
 
 def _unquoted(segment: str) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "enc_from_body",
     "enc_from_query",
     "error_body",
+    "json_object",
     "key_container",
 ]
 
@@ -80,7 +81,7 @@ def enc_from_body(body: bytes, slave_sae_id: str, limits: DeliveryLimits) -> Enc
     Raises:
         RequestError: Says what is wrong.
     """
-    members = _object(body) if body else {}
+    members = json_object(body) if body else {}
     for member in ("extension_mandatory", "extension_optional"):
         _check_extensions(member, members.get(member, []))
     mandatory = [item for extension in members.get("extension_mandatory", []) for item in extension.items()]
@@ -130,7 +131,7 @@ def dec_from_body(body: bytes, limits: DeliveryLimits) -> list[str]:
     Raises:
         RequestError: Says what is wrong.
     """
-    entries = _object(body).get("key_IDs")
+    entries = json_object(body).get("key_IDs")
     if not isinstance(entries, list) or not entries:
         raise RequestError("key_IDs shall be an array with at least one object")
     if len(entries) > limits.max_keys_count:
@@ -181,7 +182,12 @@ def _bounded(number: int, size_bits: int, saes: tuple[str, ...], limits: Deliver
     return EncRequest(number, size_bits, saes)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the object that a body holds.
+
+    Raises:
+        RequestError: It holds something else.
+    """
     try:
         value = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ does; how long a reservation may take and a tombstone stays is wall time.
 import sqlite3
 from typing import Final
 
-from node.keys import hybrid_ledger, ledger, transfers
+from node.keys import etsi004_ledger, hybrid_ledger, ledger, transfers
 from node.keys.records import KeyState, StoreLimits, SweepCounts
 
 __all__ = ["sweep"]
@@ -40,6 +40,7 @@ def sweep(
     for table in ("keys", "pieces", "parties"):
         db.executemany(f"DELETE FROM {table} WHERE key_id = ?", [(key_id,) for key_id in forgotten])  # noqa: S608
     hybrid_ledger.forget(db, now_s - limits.tombstone_s)
+    etsi004_ledger.forget(db, now_s - limits.tombstone_s)
     is_complete = len(forgotten) < _SWEEP_ROWS
     blocks_count = _forget_blocks(db, now_s, limits.tombstone_s) if is_complete else 0
     return SweepCounts(len(stale), len(old), len(forgotten), blocks_count)

@@ -121,8 +121,25 @@ class KeyDelivery:
             await self._store.audit.record("key.refused", party=caller, call="enc_keys", reason=error.reason)
             raise
 
+    def policy(self, master_sae_id: str, slave_sae_id: str) -> Policy:
+        """Return what holds for a pair."""
+        return self._policies.of(master_sae_id, slave_sae_id)
+
+    async def held_key(self, master_sae_id: str, slave_sae_id: str, size_bits: int, lifetime_s: float) -> str:
+        """Make a key that master and slave both collect; return its id.
+
+        Raises:
+            OverBurstError, RateExceededError, KeptForOthersError: The policy of the pair does not grant it (now).
+            QnetemError: As KeyExchange.issue and HybridKeys.
+        """
+        policy = self._policies.of(master_sae_id, slave_sae_id)
+        terms = dataclasses.replace(terms_of([policy]), is_held=True, key_lifetime_s=lifetime_s)
+        [key] = await self._issue(master_sae_id, EncRequest(1, size_bits, (slave_sae_id,)), terms, policy.name)
+        return key.key_id
+
     async def _issue(self, caller: str, request: EncRequest, terms: Terms, policies: str) -> list[IssuedKey]:
-        slaves, number, size_bits = request.slave_saes, request.number, request.size_bits
+        number, size_bits = request.number, request.size_bits
+        slaves = (*request.slave_saes, caller) if terms.is_held else request.slave_saes
         peers = self.directory.remote_nodes(slaves)
         try:
             with self._charged(caller, request, await self._pool_bits(peers)):

@@ -3,13 +3,15 @@
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
+from node.keys.agreement import AgreementDesk
 from node.keys.directory import Directory
+from node.keys.etsi004 import KeyStreams
 from node.keys.etsi014 import SaeIdSource, serve_etsi014
 from node.keys.etsi014_request import DeliveryLimits
-from node.keys.exchange import KeyExchange
 from node.keys.hybrid_keys import HybridKeys
 from node.keys.key_delivery import KeyDelivery
 from node.keys.policy_config import policies_of
+from node.keys.relaying import Relaying
 from node.keys.store import KeyStore
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import BadInputError
@@ -26,7 +28,12 @@ _SAE_ID_FROM: Final[dict[int, SaeIdSource]] = {
 
 
 def serve_saes(
-    process: Process, store: KeyStore, exchange: KeyExchange, directory: Directory, hybrid: HybridKeys
+    process: Process,
+    store: KeyStore,
+    relaying: Relaying,
+    directory: Directory,
+    hybrid: HybridKeys,
+    desk: AgreementDesk,
 ) -> AbstractAsyncContextManager[int]:
     """Serve the SAEs of this node at its HTTPS listener while the block runs; yields the port.
 
@@ -38,14 +45,12 @@ def serve_saes(
     if switches.sae_id_from not in _SAE_ID_FROM:
         raise BadInputError(f"sae_id_from {switches.sae_id_from} is not known")
     limits = DeliveryLimits(allow_self_association=switches.allow_self_association)
-    delivery = KeyDelivery(
-        store,
-        exchange,
-        directory,
-        limits,
-        policies_of(config.policies),
-        lambda: process.clock.now_ps() / PS_PER_S,
-        hybrid,
-    )
-    address = process.config.listeners.https
-    return serve_etsi014(address, config.https_credentials, delivery, _SAE_ID_FROM[switches.sae_id_from])
+
+    def emulated_s() -> float:
+        return process.clock.now_ps() / PS_PER_S
+
+    policies = policies_of(config.policies)
+    delivery = KeyDelivery(store, relaying.exchange, directory, limits, policies, emulated_s, hybrid)
+    streams = KeyStreams(store, delivery, relaying.courier, desk, emulated_s)
+    address, source = process.config.listeners.https, _SAE_ID_FROM[switches.sae_id_from]
+    return serve_etsi014(address, config.https_credentials, delivery, source, streams)

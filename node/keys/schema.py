@@ -7,6 +7,7 @@ from typing import Final
 
 from node.keys.audit import FIRST_MAC
 from node.keys.connection import StoreConnection, adopt, unlock
+from node.keys.etsi004_schema import STREAM_TABLES
 from node.keys.hybrid_schema import HYBRID_TABLES
 from node.keys.relay_schema import RELAY_TABLES
 from qnetem.runtime.errors import StorageError
@@ -153,7 +154,7 @@ def _check_schema(db: StoreConnection, path: Path, key_path: Path | None) -> Non
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-        for statement in (_TABLES + RELAY_TABLES + HYBRID_TABLES).split(";"):
+        for statement in (_TABLES + RELAY_TABLES + HYBRID_TABLES + STREAM_TABLES).split(";"):
             db.execute(statement)
         adopt(db, path, key_path)
         db.execute("INSERT INTO audit_head VALUES (1, 0, ?)", (FIRST_MAC,))

@@ -16,6 +16,7 @@ import pytest
 
 from node.keys.agreement import AgreementDesk
 from node.keys.directory import Directory
+from node.keys.etsi004 import KeyStreams
 from node.keys.etsi014 import SaeIdSource, serve_etsi014
 from node.keys.etsi014_request import DeliveryLimits
 from node.keys.exchange import ExchangeTimes, KeyExchange
@@ -187,12 +188,14 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
         async with AsyncExitStack() as stack:
             kmes = Kmes(tmp_path, stack)
             clock = {} if now_s is None else {"now_s": now_s}
+            desks: dict[str, AgreementDesk] = {}
             for name, neighbours in neighbourhoods.items():
                 directory = Directory(TESTBED, name, places, frozenset(neighbours))
                 store = await stack.enter_async_context(open_store(tmp_path / name / "keys.db", limits, **clock))
                 channels: dict[str, grpc.aio.Channel] = {}
                 credentials = kmes.peer_credentials(name)
                 desk, kem = AgreementDesk(), Kem(TESTBED, credentials)
+                desks[name] = desk
                 relaying = Relaying.of(
                     store,
                     directory,
@@ -239,10 +242,11 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                     kme.directory,
                     delivery_limits,
                     policies,
-                    now_s or time.monotonic,
+                    now_s or time.time,
                     kme.hybrid,
                 )
-                served = serve_etsi014("localhost:0", https, delivery, sae_id_from)
+                streams = KeyStreams(kme.store, delivery, kme.relaying.courier, desks[kme.name], now_s or time.time)
+                served = serve_etsi014("localhost:0", https, delivery, sae_id_from, streams)
                 kme.https_port = await stack.enter_async_context(served)
             running = [kme.relaying for kme in kmes.kmes.values() if with_runs]
             tasks = [asyncio.create_task(run) for one in running for run in (one.exchange.run(), one.upkeep.run())]
