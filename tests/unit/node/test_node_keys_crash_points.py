@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import node.keys.etsi004  # noqa: F401
+import node.keys.etsi004
 import node.keys.hybrid_keys  # noqa: F401 declares them, as what it imports does
 from qnetem.runtime import crashpoint
 
