@@ -84,6 +84,25 @@ def test_the_secret_rate_is_the_sifted_rate_at_the_yield_of_the_last_block() -> 
     assert record.secret_gross_hz(now.ps) == 0.0
 
 
+def test_the_net_rate_pays_both_ends_tags_and_can_be_below_zero() -> None:
+    now = Time()
+    record = LinkRecord("a-b", now, lambda _: None)
+    for second in range(21):
+        now.ps = second * PS_PER_S
+        record.sifted.add(1000, now.ps)
+    assert record.secret_net_hz(now.ps) == 0.0
+    record.count_block(10_000, 2_500, 1e-10, 0.02)
+    record.count_tags(10_000, 256)
+    assert record.secret_net_hz(now.ps) == pytest.approx(record.secret_gross_hz(now.ps) * (2500 - 512) / 2500)
+    record.count_block(10_000, 100, 1e-10, 0.02)
+    record.count_tags(10_000, 256)
+    assert record.secret_net_hz(now.ps) == pytest.approx(record.secret_gross_hz(now.ps) * (100 - 512) / 100)
+    assert record.secret_net_hz(now.ps) < 0.0
+    assert record.tags_bits_total == 512
+    record.count_block(10_000, 0, 0.0, 0.12)
+    assert record.secret_net_hz(now.ps) == 0.0
+
+
 def test_a_qber_window_forgets_what_is_older() -> None:
     window = QberWindow(1000)
     window.update(500, 50)
