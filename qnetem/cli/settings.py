@@ -94,10 +94,14 @@ def how(request: Mapping[str, Any]) -> str:
         return ""
     parts = [_BY[request["by"]]]
     if request.get("ramp_left_s"):
-        parts.append(f"there in {request['ramp_left_s']:.3g}s")
+        parts.append(f"there in {_span(request['ramp_left_s'])}")
     if request.get("left_s") is not None:
-        parts.append(f"gone in {request['left_s']:.3g}s")
+        parts.append(f"gone in {_span(request['left_s'])}")
     return ", ".join(parts)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f}s" if seconds >= 100 else f"{seconds:.2g}s"
 
 
 def _text(value: Any) -> str:

@@ -154,6 +154,35 @@ def test_settings_of_a_link_hold_until_reset(pair: Cli) -> None:
     assert re.search(r"^quantum +extra_loss +0dB$", pair.fine("link", "show", "alice-bob"), re.MULTILINE)
 
 
+def test_settings_come_and_go_and_are_of_one_way(pair: Cli) -> None:
+    out = pair.fine("link", "set", "alice-bob", "delay=2ms", "--ramp", "1h", "--for", "2h", "--direction", "bob-alice")
+    assert re.fullmatch(
+        r"link alice-bob: classical delay=2ms bob-alice \(there in 3(600|599)s, gone in 7(200|199)s\)\n",
+        out,
+    )
+    shown = pair.fine("link", "show", "alice-bob")
+    assert re.search(r"^classical +delay bob-alice +2ms +12[0-9.]+us +set, there in ", shown, re.MULTILINE)
+    for arguments, text in (
+        (("set", "alice-bob", "extra_loss=1dB", "--direction", "bob-alice"), "light goes the other way alone"),
+        (("set", "alice-bob", "delay=1ms", "--ramp", "2s", "--for", "1s"), "ramp_s 2 is longer than the 1 s"),
+    ):
+        code, _, err = pair.run("link", *arguments)
+        assert (code, text in err) == (3, True), err
+    assert pair.fine("link", "reset", "alice-bob", "delay") == "link alice-bob: as planned\n"
+
+
+def test_eve_is_attached_listed_and_detached(pair: Cli) -> None:
+    attached = pair.fine("eve", "attach", "alice-bob", "beam-splitting", "--fraction", "10%")
+    assert re.search(r"^alice-bob +beam-splitting +fraction +0\.1 +0\.1 +set$", attached, re.MULTILINE)
+    pair.fine("eve", "attach", "alice-bob", "trojan", "--photons", "0.001", "--for", "1h")
+    assert [one["attack"] for one in pair.json("eve", "list")] == ["beam-splitting", "trojan"]
+    code, _, err = pair.run("eve", "attach", "alice-bob", "blinding", "--shift", "5ps")
+    assert (code, err) == (3, "qnetem: blinding has no shift; how strong it is is its fraction\n")
+    assert "trojan" not in pair.fine("eve", "detach", "alice-bob", "trojan")
+    assert pair.fine("eve", "detach", "alice-bob") == "nobody listens on alice-bob\n"
+    assert pair.json("link", "show", "alice-bob")["quantum"]["settings"] == {}
+
+
 def test_a_link_is_cut_and_mended(pair: Cli) -> None:
     pair.fine("up", "--wait")
     assert pair.fine("link", "down", "alice-bob") == "link alice-bob: quantum down; classical down\n"
