@@ -17,11 +17,14 @@ FOLDER: Final = Path(__file__).parent
 CASES: Final = {case["id"]: case for case in json.loads((FOLDER / "physics-cases.json").read_text())["cases"]}
 MODULES: Final = sorted(path for path in FOLDER.glob("test_*.py") if re.search(r"^REPLAYED\b", path.read_text(), re.M))
 # modules whose statistical cases are drawn by what a running process draws with
-RUNNING: Final = {"test_channel_attacks", "test_channel_cases", "test_channel_pairs", "test_physics_finite_key"}
+RUNNING: Final = {
+    "test_channel_attacks",
+    "test_channel_cases",
+    "test_channel_pairs",
+    "test_channel_process",
+    "test_physics_finite_key",
+}
 WAITING: Final = {
-    "pol-walk-0.1tau": "conditions of a link that drift",
-    "raman-mc-forward-50km": "classical light as a parameter of a link",
-    "clock-rwfm": "clocks of devices that are off",
     "chain-wait-n4-p0.05": "nodes that make and swap pairs",
     "chain-wait-n4-p0.0001": "nodes that make and swap pairs",
     "chain-cutoff-2link": "nodes that make and swap pairs",

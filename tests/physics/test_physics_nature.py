@@ -20,13 +20,10 @@ CASES: Final = {
 REPLAYED: Final = {
     "fibre-GVD-100ps-50km",
     "fibre-dispersion-linewidth",
-    "pol-walk-0.1tau",
     "raman-forward-10km",
-    "raman-mc-forward-50km",
     "raman-backward-50km",
     "bbm92-pdc-E",
     "clock-skew-1ppb-10s",
-    "clock-rwfm",
     "clock-ptp-asym",
     "sat-500km-zenith",
     "eve-PNS-decoy-ratio",
