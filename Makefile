@@ -43,10 +43,14 @@ format: $(STAMP) ## let ruff put the style right
 proto: $(STAMP) ## generate qnetem/v1 from proto/
 	scripts/proto.sh
 
-bench: $(STAMP) ## the figures of docs/figures.md (about fifteen minutes)
+bench: $(STAMP) ## the figures of docs/figures.md (about forty minutes)
 	$(BIN)/python -m bench.testbed --write
 	$(BIN)/python -m bench.scale --write
 	$(BIN)/python -m bench.post_processing --write
+	$(BIN)/python -m bench.round_trips --write
+	$(BIN)/python -m bench.physics --write
+	$(BIN)/python -m bench.realtime --write
+	$(BIN)/python -m bench.keys --write
 
 clean: ## remove what was installed and built here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""bench.report: tables of figures, kept in docs/figures.md between markers. Edge."""
+"""bench.report: tables of figures, kept in docs/figures.md (and the README) between markers. Edge."""
 
 import platform
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 
 __all__ = ["publish", "table"]
 
-FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures.md"
+_ROOT = Path(__file__).resolve().parent.parent
+FIGURES, README = _ROOT / "docs" / "figures.md", _ROOT / "README.md"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -17,15 +18,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def publish(name: str, command: str, text: str) -> None:
-    """Print a section and, with --write among the arguments, put it into docs/figures.md between its markers."""
+    """Print a section and, with --write among the arguments, put it between its markers, in the README too if there."""
     body = f"Made by `{command}`, Python {platform.python_version()}.\n\n{text}\n"
     print(f"\n## {name}\n{body}", flush=True)
     if "--write" not in sys.argv:
         return
     start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
-    page = FIGURES.read_text()
-    if start not in page:
-        page += f"\n{start}\n{end}\n"
-    before, rest = page.split(start)
-    _, after = rest.split(end)
-    FIGURES.write_text(f"{before}{start}\n{body}{end}{after}")
+    if start not in FIGURES.read_text():
+        FIGURES.write_text(f"{FIGURES.read_text()}\n{start}\n{end}\n")
+    for path in (FIGURES, README):
+        before, found, rest = path.read_text().partition(start)
+        if found:
+            _, _, after = rest.partition(end)
+            path.write_text(f"{before}{start}\n{body}{end}{after}")
