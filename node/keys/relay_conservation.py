@@ -34,7 +34,8 @@ def imbalances(pools: Mapping[str, Iterable[Pool]], *, is_settled: bool) -> list
     for (node, peer), pool in sorted(ends.items()):
         if pool.made_bits != pool.held_bits + spent_bits(pool):
             wrongs.append(
-                f"{node}: of {pool.made_bits} bits made with {peer}, {pool.held_bits} are held, {spent_bits(pool)} spent"
+                f"{node}: of {pool.made_bits} bits made with {peer},"
+                f" {pool.held_bits} are held and {spent_bits(pool)} spent"
             )
         other = ends.get((peer, node))
         if not is_settled or node > peer:
