@@ -17,6 +17,7 @@ from node.keys.hybrid_keys import HybridKeys
 from node.keys.kem import Kem
 from node.keys.relaying import Relaying
 from node.keys.sae_service import serve_saes
+from node.keys.southbound import external_links
 from node.keys.store import open_store
 from node.link_state import LinkRecord
 from node.links import LinkSessionServicer, ReceiverLink, TransmitterLink
@@ -193,8 +194,10 @@ async def serve(process: Process) -> AsyncIterator[None]:
         )
         hybrid = HybridKeys(store, directory, kem, relaying.courier, desk)
         await relaying.relays.start()
-        receivers = _of_role(config.node.links, process_pb2.LINK_ROLE_RECEIVER)
-        transmitters = _of_role(config.node.links, process_pb2.LINK_ROLE_TRANSMITTER)
+        quantum = [link for link in config.node.links if not link.HasField("external_kme")]
+        receivers = _of_role(quantum, process_pb2.LINK_ROLE_RECEIVER)
+        transmitters = _of_role(quantum, process_pb2.LINK_ROLE_TRANSMITTER)
+        external = external_links(config.node.links, node, board.records, relaying.courier, desk)
         answering = {link.link_id: ReceiverLink(link, node, board.records[link.link_id]) for link in receivers}
         await _listen(stack, node, board, directory, answering, relaying, admin)
         if config.listeners.https:
@@ -203,6 +206,8 @@ async def serve(process: Process) -> AsyncIterator[None]:
         start = await stack.enter_async_context(background())
         for link in transmitters:
             start(TransmitterLink(link, node, board.records[link.link_id]).run_forever())
+        for end in external:
+            start(end.run_forever())
         start(relaying.exchange.run())
         start(relaying.upkeep.run())
         start(board.keep_health())

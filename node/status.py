@@ -72,7 +72,7 @@ def link_status(config: process_pb2.NodeLinkConfig, record: LinkRecord) -> node_
         is_idle=record.is_idle,
         discarded_trains_count=record.discarded_trains_count,
         protocol=config.protocol.protocol,
-        is_insecure=not protocol_of(config).is_secure,
+        is_insecure=not (config.HasField("external_kme") or protocol_of(config).is_secure),
         monitors=[_monitor_status(reading) for reading in record.loops.readings],
         steps=[node_pb2.CommissioningStep(name=name, duration_s=s) for name, s in record.loops.steps_s.items()],
         **{name: getattr(record.loops, name) for name in _LOOPS},

@@ -23,51 +23,52 @@ _sym_db = _symbol_database.Default()
 
 
 from qnetem.v1 import kem_pb2 as qnetem_dot_v1_dot_kem__pb2
+from qnetem.v1 import link_session_pb2 as qnetem_dot_v1_dot_link__session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dqnetem/v1/key_agreement.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\"\xc4\x03\n\x0c\x41greeRequest\x12/\n\toffer_kem\x18\x01 \x01(\x0b\x32\x1a.qnetem.v1.OfferKemRequestH\x00\x12:\n\x0f\x61ssign_pqc_keys\x18\x02 \x01(\x0b\x32\x1f.qnetem.v1.AssignPqcKeysRequestH\x00\x12\x33\n\x0bopen_stream\x18\x03 \x01(\x0b\x32\x1c.qnetem.v1.OpenStreamRequestH\x00\x12\x35\n\x0c\x63lose_stream\x18\x04 \x01(\x0b\x32\x1d.qnetem.v1.CloseStreamRequestH\x00\x12\x31\n\nmake_chunk\x18\x05 \x01(\x0b\x32\x1b.qnetem.v1.MakeChunkRequestH\x00\x12\x31\n\nname_chunk\x18\x06 \x01(\x0b\x32\x1b.qnetem.v1.NameChunkRequestH\x00\x12\x31\n\nfill_block\x18\x07 \x01(\x0b\x32\x1b.qnetem.v1.FillBlockRequestH\x00\x12\x37\n\rsettle_blocks\x18\x08 \x01(\x0b\x32\x1e.qnetem.v1.SettleBlocksRequestH\x00\x42\t\n\x07message\"\xcd\x03\n\rAgreeResponse\x12\x30\n\toffer_kem\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.OfferKemResponseH\x00\x12;\n\x0f\x61ssign_pqc_keys\x18\x02 \x01(\x0b\x32 .qnetem.v1.AssignPqcKeysResponseH\x00\x12\x34\n\x0bopen_stream\x18\x03 \x01(\x0b\x32\x1d.qnetem.v1.OpenStreamResponseH\x00\x12\x36\n\x0c\x63lose_stream\x18\x04 \x01(\x0b\x32\x1e.qnetem.v1.CloseStreamResponseH\x00\x12\x32\n\nmake_chunk\x18\x05 \x01(\x0b\x32\x1c.qnetem.v1.MakeChunkResponseH\x00\x12\x32\n\nname_chunk\x18\x06 \x01(\x0b\x32\x1c.qnetem.v1.NameChunkResponseH\x00\x12\x32\n\nfill_block\x18\x07 \x01(\x0b\x32\x1c.qnetem.v1.FillBlockResponseH\x00\x12\x38\n\rsettle_blocks\x18\x08 \x01(\x0b\x32\x1f.qnetem.v1.SettleBlocksResponseH\x00\x42\t\n\x07message\"\x11\n\x0fOfferKemRequest\"6\n\x10OfferKemResponse\x12\"\n\x05offer\x18\x01 \x01(\x0b\x32\x13.qnetem.v1.KemOffer\"\x9e\x01\n\x14\x41ssignPqcKeysRequest\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12\x0f\n\x07key_ids\x18\x03 \x03(\t\x12\x11\n\tsize_bits\x18\x04 \x01(\r\x12\x12\n\nlifetime_s\x18\x05 \x01(\x01\x12 \n\x03kem\x18\x06 \x01(\x0b\x32\x13.qnetem.v1.KemShare\"\x17\n\x15\x41ssignPqcKeysResponse\"\xaf\x01\n\tStreamQos\x12\x1c\n\x14key_chunk_size_bytes\x18\x01 \x01(\r\x12\x0f\n\x07max_bps\x18\x02 \x01(\r\x12\x0f\n\x07min_bps\x18\x03 \x01(\r\x12\x12\n\njitter_bps\x18\x04 \x01(\r\x12\x10\n\x08priority\x18\x05 \x01(\r\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12\r\n\x05ttl_s\x18\x07 \x01(\r\x12\x19\n\x11metadata_mimetype\x18\x08 \x01(\t\"|\n\x11OpenStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x15\n\rsource_sae_id\x18\x02 \x01(\t\x12\x1a\n\x12\x64\x65stination_sae_id\x18\x03 \x01(\t\x12!\n\x03qos\x18\x04 \x01(\x0b\x32\x14.qnetem.v1.StreamQos\"G\n\x12OpenStreamResponse\x12\x0e\n\x06status\x18\x01 \x01(\r\x12!\n\x03qos\x18\x02 \x01(\x0b\x32\x14.qnetem.v1.StreamQos\"\'\n\x12\x43loseStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\x15\n\x13\x43loseStreamResponse\"4\n\x10MakeChunkRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\"3\n\x11MakeChunkResponse\x12\x0e\n\x06status\x18\x01 \x01(\r\x12\x0e\n\x06key_id\x18\x02 \x01(\t\"D\n\x10NameChunkRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"\x13\n\x11NameChunkResponse\"]\n\x10\x46illBlockRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x10\n\x08\x62lock_id\x18\x02 \x01(\t\x12\x0f\n\x07key_ids\x18\x03 \x03(\t\x12\x15\n\rkey_size_bits\x18\x04 \x01(\r\"8\n\x11\x46illBlockResponse\x12\x13\n\x0bis_prepared\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"C\n\x13SettleBlocksRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x1b\n\x13\x61vailable_block_ids\x18\x02 \x03(\t\"3\n\x14SettleBlocksResponse\x12\x1b\n\x13\x61vailable_block_ids\x18\x01 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dqnetem/v1/key_agreement.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\x1a\x1cqnetem/v1/link_session.proto\"\xc4\x03\n\x0c\x41greeRequest\x12/\n\toffer_kem\x18\x01 \x01(\x0b\x32\x1a.qnetem.v1.OfferKemRequestH\x00\x12:\n\x0f\x61ssign_pqc_keys\x18\x02 \x01(\x0b\x32\x1f.qnetem.v1.AssignPqcKeysRequestH\x00\x12\x33\n\x0bopen_stream\x18\x03 \x01(\x0b\x32\x1c.qnetem.v1.OpenStreamRequestH\x00\x12\x35\n\x0c\x63lose_stream\x18\x04 \x01(\x0b\x32\x1d.qnetem.v1.CloseStreamRequestH\x00\x12\x31\n\nmake_chunk\x18\x05 \x01(\x0b\x32\x1b.qnetem.v1.MakeChunkRequestH\x00\x12\x31\n\nname_chunk\x18\x06 \x01(\x0b\x32\x1b.qnetem.v1.NameChunkRequestH\x00\x12\x31\n\nfill_block\x18\x07 \x01(\x0b\x32\x1b.qnetem.v1.FillBlockRequestH\x00\x12\x37\n\rsettle_blocks\x18\x08 \x01(\x0b\x32\x1e.qnetem.v1.SettleBlocksRequestH\x00\x42\t\n\x07message\"\xcd\x03\n\rAgreeResponse\x12\x30\n\toffer_kem\x18\x01 \x01(\x0b\x32\x1b.qnetem.v1.OfferKemResponseH\x00\x12;\n\x0f\x61ssign_pqc_keys\x18\x02 \x01(\x0b\x32 .qnetem.v1.AssignPqcKeysResponseH\x00\x12\x34\n\x0bopen_stream\x18\x03 \x01(\x0b\x32\x1d.qnetem.v1.OpenStreamResponseH\x00\x12\x36\n\x0c\x63lose_stream\x18\x04 \x01(\x0b\x32\x1e.qnetem.v1.CloseStreamResponseH\x00\x12\x32\n\nmake_chunk\x18\x05 \x01(\x0b\x32\x1c.qnetem.v1.MakeChunkResponseH\x00\x12\x32\n\nname_chunk\x18\x06 \x01(\x0b\x32\x1c.qnetem.v1.NameChunkResponseH\x00\x12\x32\n\nfill_block\x18\x07 \x01(\x0b\x32\x1c.qnetem.v1.FillBlockResponseH\x00\x12\x38\n\rsettle_blocks\x18\x08 \x01(\x0b\x32\x1f.qnetem.v1.SettleBlocksResponseH\x00\x42\t\n\x07message\"\x11\n\x0fOfferKemRequest\"6\n\x10OfferKemResponse\x12\"\n\x05offer\x18\x01 \x01(\x0b\x32\x13.qnetem.v1.KemOffer\"\x9e\x01\n\x14\x41ssignPqcKeysRequest\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12\x0f\n\x07key_ids\x18\x03 \x03(\t\x12\x11\n\tsize_bits\x18\x04 \x01(\r\x12\x12\n\nlifetime_s\x18\x05 \x01(\x01\x12 \n\x03kem\x18\x06 \x01(\x0b\x32\x13.qnetem.v1.KemShare\"\x17\n\x15\x41ssignPqcKeysResponse\"\xaf\x01\n\tStreamQos\x12\x1c\n\x14key_chunk_size_bytes\x18\x01 \x01(\r\x12\x0f\n\x07max_bps\x18\x02 \x01(\r\x12\x0f\n\x07min_bps\x18\x03 \x01(\r\x12\x12\n\njitter_bps\x18\x04 \x01(\r\x12\x10\n\x08priority\x18\x05 \x01(\r\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12\r\n\x05ttl_s\x18\x07 \x01(\r\x12\x19\n\x11metadata_mimetype\x18\x08 \x01(\t\"|\n\x11OpenStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x15\n\rsource_sae_id\x18\x02 \x01(\t\x12\x1a\n\x12\x64\x65stination_sae_id\x18\x03 \x01(\t\x12!\n\x03qos\x18\x04 \x01(\x0b\x32\x14.qnetem.v1.StreamQos\"G\n\x12OpenStreamResponse\x12\x0e\n\x06status\x18\x01 \x01(\r\x12!\n\x03qos\x18\x02 \x01(\x0b\x32\x14.qnetem.v1.StreamQos\"\'\n\x12\x43loseStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\x15\n\x13\x43loseStreamResponse\"4\n\x10MakeChunkRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\"3\n\x11MakeChunkResponse\x12\x0e\n\x06status\x18\x01 \x01(\r\x12\x0e\n\x06key_id\x18\x02 \x01(\t\"D\n\x10NameChunkRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"\x13\n\x11NameChunkResponse\"]\n\x10\x46illBlockRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x10\n\x08\x62lock_id\x18\x02 \x01(\t\x12\x0f\n\x07key_ids\x18\x03 \x03(\t\x12\x15\n\rkey_size_bits\x18\x04 \x01(\r\"8\n\x11\x46illBlockResponse\x12\x13\n\x0bis_prepared\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"x\n\x13SettleBlocksRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x1b\n\x13\x61vailable_block_ids\x18\x02 \x03(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.qnetem.v1.LinkState\x12\x0e\n\x06reason\x18\x04 \x01(\t\"3\n\x14SettleBlocksResponse\x12\x1b\n\x13\x61vailable_block_ids\x18\x01 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.key_agreement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AGREEREQUEST']._serialized_start=66
-  _globals['_AGREEREQUEST']._serialized_end=518
-  _globals['_AGREERESPONSE']._serialized_start=521
-  _globals['_AGREERESPONSE']._serialized_end=982
-  _globals['_OFFERKEMREQUEST']._serialized_start=984
-  _globals['_OFFERKEMREQUEST']._serialized_end=1001
-  _globals['_OFFERKEMRESPONSE']._serialized_start=1003
-  _globals['_OFFERKEMRESPONSE']._serialized_end=1057
-  _globals['_ASSIGNPQCKEYSREQUEST']._serialized_start=1060
-  _globals['_ASSIGNPQCKEYSREQUEST']._serialized_end=1218
-  _globals['_ASSIGNPQCKEYSRESPONSE']._serialized_start=1220
-  _globals['_ASSIGNPQCKEYSRESPONSE']._serialized_end=1243
-  _globals['_STREAMQOS']._serialized_start=1246
-  _globals['_STREAMQOS']._serialized_end=1421
-  _globals['_OPENSTREAMREQUEST']._serialized_start=1423
-  _globals['_OPENSTREAMREQUEST']._serialized_end=1547
-  _globals['_OPENSTREAMRESPONSE']._serialized_start=1549
-  _globals['_OPENSTREAMRESPONSE']._serialized_end=1620
-  _globals['_CLOSESTREAMREQUEST']._serialized_start=1622
-  _globals['_CLOSESTREAMREQUEST']._serialized_end=1661
-  _globals['_CLOSESTREAMRESPONSE']._serialized_start=1663
-  _globals['_CLOSESTREAMRESPONSE']._serialized_end=1684
-  _globals['_MAKECHUNKREQUEST']._serialized_start=1686
-  _globals['_MAKECHUNKREQUEST']._serialized_end=1738
-  _globals['_MAKECHUNKRESPONSE']._serialized_start=1740
-  _globals['_MAKECHUNKRESPONSE']._serialized_end=1791
-  _globals['_NAMECHUNKREQUEST']._serialized_start=1793
-  _globals['_NAMECHUNKREQUEST']._serialized_end=1861
-  _globals['_NAMECHUNKRESPONSE']._serialized_start=1863
-  _globals['_NAMECHUNKRESPONSE']._serialized_end=1882
-  _globals['_FILLBLOCKREQUEST']._serialized_start=1884
-  _globals['_FILLBLOCKREQUEST']._serialized_end=1977
-  _globals['_FILLBLOCKRESPONSE']._serialized_start=1979
-  _globals['_FILLBLOCKRESPONSE']._serialized_end=2035
-  _globals['_SETTLEBLOCKSREQUEST']._serialized_start=2037
-  _globals['_SETTLEBLOCKSREQUEST']._serialized_end=2104
-  _globals['_SETTLEBLOCKSRESPONSE']._serialized_start=2106
-  _globals['_SETTLEBLOCKSRESPONSE']._serialized_end=2157
+  _globals['_AGREEREQUEST']._serialized_start=96
+  _globals['_AGREEREQUEST']._serialized_end=548
+  _globals['_AGREERESPONSE']._serialized_start=551
+  _globals['_AGREERESPONSE']._serialized_end=1012
+  _globals['_OFFERKEMREQUEST']._serialized_start=1014
+  _globals['_OFFERKEMREQUEST']._serialized_end=1031
+  _globals['_OFFERKEMRESPONSE']._serialized_start=1033
+  _globals['_OFFERKEMRESPONSE']._serialized_end=1087
+  _globals['_ASSIGNPQCKEYSREQUEST']._serialized_start=1090
+  _globals['_ASSIGNPQCKEYSREQUEST']._serialized_end=1248
+  _globals['_ASSIGNPQCKEYSRESPONSE']._serialized_start=1250
+  _globals['_ASSIGNPQCKEYSRESPONSE']._serialized_end=1273
+  _globals['_STREAMQOS']._serialized_start=1276
+  _globals['_STREAMQOS']._serialized_end=1451
+  _globals['_OPENSTREAMREQUEST']._serialized_start=1453
+  _globals['_OPENSTREAMREQUEST']._serialized_end=1577
+  _globals['_OPENSTREAMRESPONSE']._serialized_start=1579
+  _globals['_OPENSTREAMRESPONSE']._serialized_end=1650
+  _globals['_CLOSESTREAMREQUEST']._serialized_start=1652
+  _globals['_CLOSESTREAMREQUEST']._serialized_end=1691
+  _globals['_CLOSESTREAMRESPONSE']._serialized_start=1693
+  _globals['_CLOSESTREAMRESPONSE']._serialized_end=1714
+  _globals['_MAKECHUNKREQUEST']._serialized_start=1716
+  _globals['_MAKECHUNKREQUEST']._serialized_end=1768
+  _globals['_MAKECHUNKRESPONSE']._serialized_start=1770
+  _globals['_MAKECHUNKRESPONSE']._serialized_end=1821
+  _globals['_NAMECHUNKREQUEST']._serialized_start=1823
+  _globals['_NAMECHUNKREQUEST']._serialized_end=1891
+  _globals['_NAMECHUNKRESPONSE']._serialized_start=1893
+  _globals['_NAMECHUNKRESPONSE']._serialized_end=1912
+  _globals['_FILLBLOCKREQUEST']._serialized_start=1914
+  _globals['_FILLBLOCKREQUEST']._serialized_end=2007
+  _globals['_FILLBLOCKRESPONSE']._serialized_start=2009
+  _globals['_FILLBLOCKRESPONSE']._serialized_end=2065
+  _globals['_SETTLEBLOCKSREQUEST']._serialized_start=2067
+  _globals['_SETTLEBLOCKSREQUEST']._serialized_end=2187
+  _globals['_SETTLEBLOCKSRESPONSE']._serialized_start=2189
+  _globals['_SETTLEBLOCKSRESPONSE']._serialized_end=2240
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from qnetem.v1 import kem_pb2 as _kem_pb2
+from qnetem.v1 import link_session_pb2 as _link_session_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -520,7 +521,12 @@ class SettleBlocksRequest(_message.Message):
 
     LINK_ID_FIELD_NUMBER: _builtins.int
     AVAILABLE_BLOCK_IDS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
+    state: _link_session_pb2.LinkState.ValueType
+    """The transmitter decides the state of the link, and says it at least every second."""
+    reason: _builtins.str
     @_builtins.property
     def available_block_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -528,10 +534,12 @@ class SettleBlocksRequest(_message.Message):
         *,
         link_id: _builtins.str = ...,
         available_block_ids: _abc.Iterable[_builtins.str] | None = ...,
+        state: _link_session_pb2.LinkState.ValueType = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_block_ids", b"available_block_ids", "link_id", b"link_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_block_ids", b"available_block_ids", "link_id", b"link_id", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

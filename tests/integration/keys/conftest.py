@@ -60,6 +60,7 @@ class Kme:
     channels: dict[str, grpc.aio.Channel]
     kem: Kem
     hybrid: HybridKeys
+    desk: AgreementDesk
     https_port: int = 0
 
     @property
@@ -183,19 +184,20 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
         share_count: int = 1,
         policies: Policies | None = None,
         wrap_desk: Wrap = lambda node, answer: answer,
+        folder: Path | None = None,
         sae_id_from: SaeIdSource = "cn",
     ) -> AsyncIterator[Kmes]:
         async with AsyncExitStack() as stack:
-            kmes = Kmes(tmp_path, stack)
+            base = folder or tmp_path
+            base.mkdir(exist_ok=True)
+            kmes = Kmes(base, stack)
             clock = {} if now_s is None else {"now_s": now_s}
-            desks: dict[str, AgreementDesk] = {}
             for name, neighbours in neighbourhoods.items():
                 directory = Directory(TESTBED, name, places, frozenset(neighbours))
-                store = await stack.enter_async_context(open_store(tmp_path / name / "keys.db", limits, **clock))
+                store = await stack.enter_async_context(open_store(base / name / "keys.db", limits, **clock))
                 channels: dict[str, grpc.aio.Channel] = {}
                 credentials = kmes.peer_credentials(name)
                 desk, kem = AgreementDesk(), Kem(TESTBED, credentials)
-                desks[name] = desk
                 relaying = Relaying.of(
                     store,
                     directory,
@@ -226,7 +228,9 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                 ]
                 server = await stack.enter_async_context(rpc.serve("localhost:0", credentials, registrations))
                 hybrid = HybridKeys(store, directory, kem, relaying.courier, desk)
-                kmes.kmes[name] = Kme(name, directory, store, relaying, credentials, server.port, channels, kem, hybrid)
+                kmes.kmes[name] = Kme(
+                    name, directory, store, relaying, credentials, server.port, channels, kem, hybrid, desk
+                )
             for kme in kmes.kmes.values():
                 for peer in kme.directory.neighbours:
                     target = identity.dns_name(TESTBED, "node", peer)
@@ -245,7 +249,7 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                     now_s or time.time,
                     kme.hybrid,
                 )
-                streams = KeyStreams(kme.store, delivery, kme.relaying.courier, desks[kme.name], now_s or time.time)
+                streams = KeyStreams(kme.store, delivery, kme.relaying.courier, kme.desk, now_s or time.time)
                 served = serve_etsi014("localhost:0", https, delivery, sae_id_from, streams)
                 kme.https_port = await stack.enter_async_context(served)
             running = [kme.relaying for kme in kmes.kmes.values() if with_runs]
