@@ -3,205 +3,30 @@
 Importing this imports pydantic (0.1 s): only the reader does, when it reads.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-    create_model,
-    model_validator,
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+
+from qnetem.topology import quantities
+from qnetem.topology.link_schema import (
+    Address,
+    Block,
+    ClassicalBlock,
+    EnvironmentName,
+    FileName,
+    Label,
+    LinkBlock,
+    Placement,
+    Port,
+    ProfileName,
+    ProtocolBlock,
+    QuantumBlock,
+    Username,
+    block_of,
 )
-
-from qnetem.topology import fields, quantities
-from qnetem.topology.attacks import ATTACKS
-from qnetem.topology.environments import ENVIRONMENTS
 from qnetem.topology.policies import POLICY, policy_contradiction
-from qnetem.topology.profiles import PROFILES
-from qnetem.topology.series import DRIVEN, problem_of_columns
-from qnetem.topology.units import Choice, Quantity
-from qnetem.topology.words import LABEL_PATTERN, did_you_mean, label, shown
 
 __all__ = ["Block", "DefaultsBlock", "File", "LinkBlock"]
-
-_LONGEST_LINE: Final = 1024
-
-
-class Block(BaseModel):
-    """A mapping of the file. Unknown keys are refused, nothing is coerced; `key:` with nothing behind it is empty."""
-
-    # Deferred: one validator is built, that of the model that is used, not one for each.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-    def given(self) -> dict[str, Any]:
-        """Return what the file gives, by key."""
-        return {key: getattr(self, key) for key in type(self).model_fields if key in self.model_fields_set}
-
-
-def _address(value: object) -> str:
-    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    is_host = host.isprintable() and host.strip() == host != "" and " " not in host
-    if not (is_host and port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535):
-        raise ValueError(f"expected host:port, got {shown(value)}")
-    return f"{host}:{port}"
-
-
-def _named(value: object, what: str, known: Mapping[str, object]) -> str:
-    if isinstance(value, str) and value in known:
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"expected the name of {'an' if what[0] in 'aeiou' else 'a'} {what}, got {shown(value)}")
-    raise ValueError(f"there is no {what} {shown(value)}{did_you_mean(value, known)}")
-
-
-def _name_of(what: str, known: Mapping[str, object]) -> Any:
-    """Return the type of a name that must be known."""
-    check = PlainValidator(lambda value: _named(value, what, known))
-    return Annotated[Any, check, WithJsonSchema({"type": "string", "enum": list(known)})]
-
-
-def _quantity(quantity: Quantity | Choice) -> Any:
-    return Annotated[Any, PlainValidator(quantity.parse), WithJsonSchema(quantity.schema())]
-
-
-def _line(what: str) -> PlainValidator:
-    """Return a validator of a text that stays on one line."""
-
-    def checked(value: object) -> str:
-        is_line = isinstance(value, str) and value.isprintable() and value.strip() == value
-        if isinstance(value, str) and is_line and 0 < len(value) <= _LONGEST_LINE:
-            return value
-        raise ValueError(f"expected {what}, got {shown(value)}")
-
-    return PlainValidator(checked)
-
-
-Label = Annotated[str, PlainValidator(label), WithJsonSchema({"type": "string", "pattern": LABEL_PATTERN})]
-Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$"})]
-FileName = Annotated[str, _line("the path of a file"), WithJsonSchema({"type": "string", "minLength": 1})]
-Username = Annotated[str, _line("a user name"), WithJsonSchema({"type": "string", "minLength": 1})]
-Port = Annotated[int, Field(ge=1, le=65_535)]
-Placement = Literal["link", "group", "one"]
-if TYPE_CHECKING:
-    ProfileName: TypeAlias = str
-    EnvironmentName: TypeAlias = str
-else:
-    ProfileName = _name_of("profile", PROFILES)
-    EnvironmentName = _name_of("environment", ENVIRONMENTS)
-
-
-def _link_part(name: str, doc: str, table: tuple[fields.Field, ...], base: type[Block]) -> Any:
-    """Return the model of one block of a link, made from its table of fields."""
-    members: dict[str, Any] = {}
-    for each in table:
-        kind: Any = _quantity(each.quantity)
-        if each.is_list:
-            kind = Annotated[list[kind], Field(min_length=1, max_length=16), AfterValidator(each.checked)]
-        members[each.key] = (kind, Field(default=None, description=f"{each.doc} {_range(each.quantity)}."))
-    return _model(name, doc, members, base)
-
-
-def _range(quantity: Quantity | Choice) -> str:
-    return f"Range: {quantity.range_text}" if isinstance(quantity, Quantity) else f"One of: {quantity.range_text}"
-
-
-def _model(name: str, doc: str, members: dict[str, Any], base: type[Block]) -> Any:
-    model = create_model(name, __base__=base, **members)
-    model.__doc__ = doc
-    return model
-
-
-def _eve() -> Any:
-    """Return the model of a planned eavesdropper: attacks and how strong they are."""
-    members: dict[str, Any] = {
-        attack.name: (
-            _quantity(attack.field.quantity),
-            Field(default=None, description=f"Its {attack.strength}. {attack.field.doc}"),
-        )
-        for attack in ATTACKS.values()
-    }
-    return _model("EveBlock", "An eavesdropper who is there from the start.", members, Block)
-
-
-class _Table(Block):
-    file: FileName | None = Field(
-        default=None, description="CSV beside the topology: a header of time_s and settings of the wire, then rows."
-    )
-    repeat: bool = Field(default=False, description="Begin again after the last point; else the last value holds.")
-
-    @model_validator(mode="after")
-    def _whole(self) -> "_Table":
-        given = self.table()
-        if self.file is not None and given:
-            raise ValueError(f"a table is in a file or here ({next(iter(given))}), not both")
-        if self.file is None and (wrong := problem_of_columns(given)):
-            raise ValueError(wrong)
-        return self
-
-    def table(self) -> dict[str, list[float]]:
-        """Return the columns that are given here, by key."""
-        return {key: value for key, value in self.given().items() if key not in ("file", "repeat")}
-
-
-def _series() -> Any:
-    """Return the model of a table in time: a file, or a column for each setting that it drives."""
-    members: dict[str, Any] = {}
-    for key, quantity, doc in (
-        ("time", quantities.LONG_SPAN, "When, emulated; rising."),
-        *((each.key, each.quantity, each.doc) for each in DRIVEN),
-    ):
-        kind: Any = _quantity(quantity)
-        members[key] = (Annotated[list[kind], Field(min_length=1)], Field(default=None, description=doc))
-    return _model("SeriesBlock", "Settings that follow a table in time.", members, _Table)
-
-
-class _BothBases(Block):
-    p_z: Annotated[Any, PlainValidator(quantities.CHOICE.parse), WithJsonSchema(quantities.CHOICE.schema())] = Field(
-        default=None, description="Short for the same transmitter_p_z and receiver_p_z."
-    )
-
-    @model_validator(mode="after")
-    def _once(self) -> "_BothBases":
-        both = sorted(self.model_fields_set & {"transmitter_p_z", "receiver_p_z"})
-        if "p_z" in self.model_fields_set and both:
-            raise ValueError(f"give p_z for both ends or {both[0]} for one, not both")
-        return self
-
-    def given(self) -> dict[str, Any]:
-        """Return what the file gives, `p_z` spelled out for the two ends."""
-        values = super().given()
-        if "p_z" in values:
-            values["transmitter_p_z"] = values["receiver_p_z"] = values.pop("p_z")
-        return values
-
-
-if TYPE_CHECKING:
-
-    class QuantumBlock(_BothBases): ...
-
-    class ClassicalBlock(Block): ...
-
-    class ProtocolBlock(Block): ...
-
-    class EveBlock(Block): ...
-
-    class SeriesBlock(_Table): ...
-
-else:
-    QuantumBlock = _link_part("QuantumBlock", "The fibre and the devices at its ends.", fields.QUANTUM, _BothBases)
-    ClassicalBlock = _link_part("ClassicalBlock", "The classical twin of a link.", fields.CLASSICAL, Block)
-    ProtocolBlock = _link_part("ProtocolBlock", "How the two ends make keys.", fields.PROTOCOL, Block)
-    EveBlock = _eve()
-    SeriesBlock = _series()
 
 
 class TimeBlock(Block):
@@ -253,31 +78,6 @@ class DefaultsBlock(Block):
     node: NodeDefaultsBlock = Field(default_factory=NodeDefaultsBlock, description="Under the node's own.")
 
 
-class LinkBlock(Block):
-    """A quantum link and its classical twin."""
-
-    endpoints: Annotated[list[Label], Field(min_length=2, max_length=2)] = Field(
-        description="Two nodes; the first transmits unless `transmitter` says otherwise."
-    )
-    name: Label | None = Field(default=None, description="The link's id; its endpoints joined by a hyphen if absent.")
-    transmitter: Label | None = Field(default=None, description="The end that sends the light.")
-    profile: ProfileName | None = Field(default=None, description="Devices of this link.")
-    environment: EnvironmentName | None = Field(default=None, description="Where this link lies.")
-    quantum: QuantumBlock = Field(default_factory=QuantumBlock, description="The fibre and the devices at its ends.")
-    classical: ClassicalBlock = Field(default_factory=ClassicalBlock, description="The classical twin of the link.")
-    protocol: ProtocolBlock = Field(default_factory=ProtocolBlock, description="How the two ends make keys.")
-    eve: EveBlock = Field(default_factory=EveBlock, description="An eavesdropper who is there from the start.")
-    series: SeriesBlock | None = Field(default=None, description="Settings that follow a table in time.")
-
-    @model_validator(mode="after")
-    def _once(self) -> "LinkBlock":
-        for name in self.eve.given():
-            key = ATTACKS[name].field.key
-            if key in self.quantum.given():
-                raise ValueError(f"give eve.{name} or quantum.{key}, not both")
-        return self
-
-
 class SaeBlock(Block):
     """A client of keys."""
 
@@ -308,7 +108,7 @@ if TYPE_CHECKING:
     class PolicyBlock(_PolicyBase): ...
 
 else:
-    PolicyBlock = _link_part("PolicyBlock", "What a pair of SAEs may have, in either direction.", POLICY, _PolicyBase)
+    PolicyBlock = block_of("PolicyBlock", "What a pair of SAEs may have, in either direction.", POLICY, _PolicyBase)
 
 
 class TopologyBlock(Block):
