@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import node.keys.etsi004
+import node.keys.relaying  # noqa: F401 both declare them, as what they import does
 from qnetem.runtime import crashpoint
 
 PAGE = Path(__file__).parents[3] / "docs" / "crash-points.md"
