@@ -1,7 +1,7 @@
 """What each process is told: whom it dials, whom it expects there, and its own secrets alone."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from qnetem.testbed.desired import Desired
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import TestbedPlan, planned
 from qnetem.topology import Topology
+from qnetem.topology.model import Series
 from qnetem.v1 import process_pb2
 from qnetem.v1.parameters_pb2 import ClassicalSettings, LinkSettings
 
@@ -118,6 +119,22 @@ def test_settings_in_force_are_in_the_configurations_of_the_channels(made: Made)
     settings = {(p.link_id, p.from_node): p.settings for p in made.configs["cc"].classical_channel.paths}
     assert settings["n1-n2", "n1"] == settings["n1-n2", "n2"] == ClassicalSettings(is_up=False)
     assert settings["n0-n1", "n0"] == ClassicalSettings()
+
+
+def test_tables_in_time_reach_the_quantum_channel_and_nobody_else(topology_of: Callable[..., Topology]) -> None:
+    topology = topology_of(3)
+    table = Series("extra_loss_db", (0.0, 10.0), (0.0, 3.0), is_repeating=True)
+    links = {**topology.links, "n0-n1": replace(topology.links["n0-n1"], series=(table,))}
+    configs = make(replace(topology, links=links)).configs
+    (told,) = configs["qc-n0-n1"].quantum_channel.links[0].series
+    assert (told.field, list(told.at_s), list(told.values), told.is_repeating) == (
+        "extra_loss_db",
+        [0, 10],
+        [0, 3],
+        True,
+    )
+    others = [name for name in configs if name != "qc-n0-n1"]
+    assert not [name for name in others if "extra_loss_db" in str(configs[name])]
 
 
 def test_saes_are_known_where_they_are_and_findable_everywhere(made: Made) -> None:
