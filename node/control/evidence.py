@@ -11,10 +11,12 @@ from typing import Final
 
 from node.ranges import refuse_negative, refuse_unless_prob
 
-__all__ = ["ALARM_NATS", "CountWatch", "Interval", "contrast_nats", "poisson_nats", "share_nats"]
+__all__ = ["ALARM_NATS", "YOUNG_SHARE", "CountWatch", "Interval", "contrast_nats", "poisson_nats", "share_nats"]
 
 # e^-25 = 1.4e-11 a look. An hour of the fastest profile is 1.1e5 trains of less than 20 looks: 3e-5 alarms an hour
 ALARM_NATS: Final = 25.0
+# by then a window speaks for itself, if what the one before it saw goes on
+YOUNG_SHARE: Final = 0.125
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,15 @@ class CountWatch:
 
     @property
     def is_high(self) -> bool:
-        """Whether there are too many, in this window or in the one before it."""
-        return max(self.nats, self._closed_nats) >= ALARM_NATS
+        """Whether there are too many."""
+        return max(self.nats, self._before) >= ALARM_NATS
 
     @property
     def is_low(self) -> bool:
-        """Whether there are too few, in this window or in the one before it."""
-        return min(self.nats, self._closed_nats) <= -ALARM_NATS
+        """Whether there are too few."""
+        return min(self.nats, self._before) <= -ALARM_NATS
+
+    @property
+    def _before(self) -> float:
+        """Evidence of the window before this one, as long as this one is too young to have its own."""
+        return self._closed_nats if self._trials < self.full_at * YOUNG_SHARE else 0.0

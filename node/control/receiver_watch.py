@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from node.control.evidence import ALARM_NATS, CountWatch, Interval, contrast_nats
+from node.control.evidence import ALARM_NATS, YOUNG_SHARE, CountWatch, Interval, contrast_nats
 from node.control.expectation import Expectation
 from node.control.reading import Reading
 from node.control.reasons import DARK_COUNTS, DETECTOR_BLINDING, DETECTOR_IMBALANCE, DOUBLE_CLICKS
@@ -143,7 +143,8 @@ class ReceiverWatch:
         """What each monitor shows."""
         is_off_bias = self._bias is not None and self._bias != _BIAS.nearest(self._bias)
         is_deaf = self._darks.is_low or self._doubles.is_low
-        is_shifted = max(self._imbalance_nats, self._closed_imbalance_nats) >= ALARM_NATS
+        is_young = self._halves.early + self._halves.late < YOUNG_SHARE * _IMBALANCE_CLICKS
+        is_shifted = max(self._imbalance_nats, self._closed_imbalance_nats if is_young else 0.0) >= ALARM_NATS
         tolerance = _IMBALANCE_TOLERANCE
         return [
             Reading(DETECTOR_BLINDING, self._bias, _BIAS.low, _BIAS.high, is_off_bias or is_deaf),
