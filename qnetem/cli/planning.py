@@ -28,12 +28,14 @@ def plan(
     """Find the best settings of a link's source, bases and blocks, and what they make; nothing has to run."""
     from node.planning.link_plan import link_plan
     from qnetem import topology as topologies
-    from qnetem.runtime.errors import NotFoundError
+    from qnetem.runtime.errors import BadInputError, NotFoundError
 
     links = topologies.load(topology or topology_path(None)).links
     if link_id not in links:
         raise NotFoundError(f"no link {link_id!r} in the topology (there are: {', '.join(links) or 'none'})")
     link = links[link_id]
+    if link.external is not None:
+        raise BadInputError(f"link {link_id} has no quantum channel: KMEs of another make give its keys")
     found = link_plan(link.planned, link.protocol, protocol=protocol, block_s=duration_s(block_time))
     if form is Format.JSON:
         print_json({"link_id": link_id, **_values(found)})

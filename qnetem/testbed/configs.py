@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from qnetem.runtime import identity, rng
 from qnetem.testbed.addresses import HOST, broker_key, path_key
 from qnetem.testbed.desired import Desired, apply
-from qnetem.testbed.key_configs import key_delivery, policies_at
+from qnetem.testbed.key_configs import external_kme, key_delivery, policies_at
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import BROKER, KINDS, ProcessPlan, TestbedPlan
 from qnetem.testbed.storage_keys import storage_key_path
@@ -105,7 +105,7 @@ class ConfigMaker:
     def _node_link(self, link: Link, node: str) -> process_pb2.NodeLinkConfig:
         testbed, peer, place = self.topology.name, link.peer_of(node), self.plan.links[link.id]
         is_transmitter = node == link.transmitter
-        return process_pb2.NodeLinkConfig(
+        config = process_pb2.NodeLinkConfig(
             link_id=link.id,
             role=process_pb2.LINK_ROLE_TRANSMITTER if is_transmitter else process_pb2.LINK_ROLE_RECEIVER,
             peer_node=peer,
@@ -114,16 +114,22 @@ class ConfigMaker:
                 target=identity.dns_name(testbed, "node", peer),
                 uri=identity.uri(testbed, "node", peer),
             ),
-            quantum_channel=process_pb2.PartyAddress(
+            protocol=link.protocol,
+        )
+        if link.external is not None:
+            config.external_kme.CopyFrom(external_kme(self.topology, link, link.external, node))
+            return config
+        config.quantum_channel.CopyFrom(
+            process_pb2.PartyAddress(
                 address=self.plan.processes[place.quantum_channel].listeners["peer"],
                 target=identity.dns_name(testbed, "quantum-channel", place.quantum_channel),
                 uri=identity.uri(testbed, "quantum-channel", place.quantum_channel),
-            ),
-            device_secret=self._device_secret(link, node),
-            authentication_secret=rng.derive_secret(self.testbed_secret, "authentication", link.id),
-            planned=link.planned,
-            protocol=link.protocol,
+            )
         )
+        config.device_secret = self._device_secret(link, node)
+        config.authentication_secret = rng.derive_secret(self.testbed_secret, "authentication", link.id)
+        config.planned.CopyFrom(link.planned)
+        return config
 
     def _quantum_link(self, link: Link) -> process_pb2.QuantumLinkConfig:
         return process_pb2.QuantumLinkConfig(

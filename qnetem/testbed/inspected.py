@@ -121,7 +121,7 @@ def _wide(
     before = {usage.name: usage for usage in earlier.usages} if earlier is not None else {}
     lag_s: dict[str, float] = {}
     for link in values["links"]:
-        for name in (*link["endpoints"], link["quantum_channel"]):
+        for name in (*link["endpoints"], *filter(None, [link["quantum_channel"]])):
             lag_s[name] = max(lag_s.get(name, 0.0), link["lag_s"])
     processes = [
         {**_with_usage(process, now, before), "lag_s": lag_s.get(process["name"])} for process in values["processes"]

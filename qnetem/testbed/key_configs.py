@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from qnetem.topology.model import KeyPolicy, Topology
+from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Topology
+from qnetem.v1 import process_pb2
 from qnetem.v1.process_pb2 import KeyDeliveryConfig, KeyPolicyConfig
 
-__all__ = ["key_delivery", "policies_at"]
+__all__ = ["external_kme", "key_delivery", "policies_at"]
 
 _SAE_ID_FROM: Final = {
     "cn": KeyDeliveryConfig.SAE_ID_FROM_COMMON_NAME,
@@ -30,6 +31,23 @@ def policies_at(topology: Topology, node: str) -> Iterator[KeyPolicyConfig]:
     for policy in topology.policies:
         if policy.saes is None or not own.isdisjoint(policy.saes):
             yield _policy(policy)
+
+
+def external_kme(topology: Topology, link: Link, external: ExternalKmes, node: str) -> process_pb2.ExternalKmeConfig:
+    """Return what a node is told of the KME of another make at its end of a link."""
+    own, peer = external.kmes[node], external.kmes[link.peer_of(node)]
+    return process_pb2.ExternalKmeConfig(
+        url=f"https://{own.address}",
+        own_sae_id=own.sae,
+        peer_sae_id=peer.sae,
+        credentials=process_pb2.CredentialPaths(
+            certificate_path=str(topology.path_of(own.certificate).absolute()),
+            key_path=str(topology.path_of(own.key).absolute()),
+            authority_path=str(topology.path_of(own.ca).absolute()),
+        ),
+        key_size_bits=external.key_size_bits,
+        keys_per_block=external.keys_per_block,
+    )
 
 
 def _policy(policy: KeyPolicy) -> KeyPolicyConfig:

@@ -65,7 +65,10 @@ class ProcessPlan:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """A link: its ends in the order of the topology, and the processes that carry it."""
+    """A link: its ends in the order of the topology, and the processes that carry it.
+
+    quantum_channel "": there is none, KMEs of another make give its keys.
+    """
 
     id: str
     endpoints: tuple[str, str]
@@ -154,7 +157,8 @@ def planned(
     Raises:
         BadInputError: Two processes would have the same name, or a command is for a process that is not there.
     """
-    quantum = _carriers(tuple(topology.links), topology.quantum_placement, "qc")
+    with_light = tuple(link.id for link in topology.links.values() if link.external is None)
+    quantum = _carriers(with_light, topology.quantum_placement, "qc")
     classical = _carriers(tuple(topology.links), topology.classical_placement, "cc")
     wanted = commands or {}
 
@@ -182,7 +186,7 @@ def planned(
         if name not in processes:
             raise BadInputError(f"a command is given for {name}, which is no process of {topology.name}")
     links = {
-        link.id: LinkPlan(link.id, link.endpoints, quantum[link.id], classical[link.id], link.transmitter)
+        link.id: LinkPlan(link.id, link.endpoints, quantum.get(link.id, ""), classical[link.id], link.transmitter)
         for link in topology.links.values()
     }
     return processes, links

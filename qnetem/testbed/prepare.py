@@ -91,13 +91,17 @@ def _mosquitto() -> str:
 
 
 def _check_files(topology: Topology) -> None:
-    """Look whether the files that the topology names can be read: later it would cost telemetry in silence."""
-    for key in ("ca", "password_file"):
-        name: str | None = getattr(topology.telemetry, key)
+    """Look whether the files that the topology names can be read: later one would cost telemetry, or a link."""
+    named = {f"telemetry.{key}": getattr(topology.telemetry, key) for key in ("ca", "password_file")}
+    for link in topology.links.values():
+        for node, kme in link.external.kmes.items() if link.external is not None else ():
+            names = {"ca": kme.ca, "certificate": kme.certificate, "key": kme.key}
+            named |= {f"link {link.id}: kmes.{node}.{key}": name for key, name in names.items()}
+    for what, name in named.items():
         if name is None:
             continue
         try:
             with topology.path_of(name).open("rb") as file:
                 file.read(1)
         except OSError as error:
-            raise StartError(f"telemetry.{key}: {topology.path_of(name)}: {error.strerror}") from None
+            raise StartError(f"{what}: {topology.path_of(name)}: {error.strerror}") from None

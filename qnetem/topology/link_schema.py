@@ -20,6 +20,7 @@ from pydantic import (
 from qnetem.topology import fields, quantities
 from qnetem.topology.attacks import ATTACKS
 from qnetem.topology.environments import ENVIRONMENTS
+from qnetem.topology.external import EXTERNAL
 from qnetem.topology.profiles import PROFILES
 from qnetem.topology.series import DRIVEN, problem_of_columns
 from qnetem.topology.units import Choice, Quantity
@@ -30,6 +31,7 @@ __all__ = [
     "Block",
     "ClassicalBlock",
     "EnvironmentName",
+    "ExternalBlock",
     "FileName",
     "Label",
     "LinkBlock",
@@ -102,6 +104,7 @@ def _line(what: str) -> PlainValidator:
 Label = Annotated[str, PlainValidator(label), WithJsonSchema({"type": "string", "pattern": LABEL_PATTERN})]
 Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$"})]
 FileName = Annotated[str, _line("the path of a file"), WithJsonSchema({"type": "string", "minLength": 1})]
+SaeName = Annotated[str, _line("the id of an SAE"), WithJsonSchema({"type": "string", "minLength": 1})]
 Username = Annotated[str, _line("a user name"), WithJsonSchema({"type": "string", "minLength": 1})]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Placement = Literal["link", "group", "one"]
@@ -218,6 +221,36 @@ else:
     SeriesBlock = _series()
 
 
+class ExternalKmeBlock(Block):
+    """A KME of another make, to which the node at this end of the link is an SAE (ETSI GS QKD 014)."""
+
+    address: Address = Field(description="Where it listens, host:port.")
+    sae: SaeName = Field(description="The node's own id there.")
+    ca: FileName = Field(description="Certificates (PEM) that the KME's descends from.")
+    certificate: FileName = Field(description="The node's certificate for it (PEM).")
+    key: FileName = Field(description="The key of that certificate (PEM).")
+
+
+class _ExternalBase(Block):
+    kmes: dict[Label, ExternalKmeBlock] = Field(description="The KME at each end, by its node.")
+    keys_per_block: Annotated[int, Field(ge=1, le=1024)] = Field(default=32, description="Keys taken at once.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "_ExternalBase":
+        size = self.given().get("key_size", 8)
+        if size % 8:
+            raise ValueError(f"key_size: {size}bit is no multiple of 8bit")
+        return self
+
+
+if TYPE_CHECKING:
+
+    class ExternalBlock(_ExternalBase): ...
+
+else:
+    ExternalBlock = block_of("ExternalBlock", "KMEs of another make, one at each end.", EXTERNAL, _ExternalBase)
+
+
 class LinkBlock(Block):
     """A quantum link and its classical twin."""
 
@@ -233,6 +266,18 @@ class LinkBlock(Block):
     protocol: ProtocolBlock = Field(default_factory=ProtocolBlock, description="How the two ends make keys.")
     eve: EveBlock = Field(default_factory=EveBlock, description="An eavesdropper who is there from the start.")
     series: SeriesBlock | None = Field(default=None, description="Settings that follow a table in time.")
+    kind: Literal["quantum", "external-kme"] = Field(default="quantum", description="Where its keys come from.")
+    external: ExternalBlock | None = Field(default=None, description="The KMEs of a link of kind external-kme.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "LinkBlock":
+        if (self.kind == "external-kme") != (self.external is not None):
+            raise ValueError("a link of kind external-kme needs external, and no other has it")
+        light = ("profile", "environment", "quantum", "protocol", "eve", "series")
+        given = next((key for key in light if self.external is not None and key in self.model_fields_set), None)
+        if given is not None:
+            raise ValueError(f"{given} is for a quantum link alone")
+        return self
 
     @model_validator(mode="after")
     def _once(self) -> "LinkBlock":

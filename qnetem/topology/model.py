@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ControlPlane",
+    "ExternalKme",
+    "ExternalKmes",
     "KeyPolicy",
     "KeyService",
     "Link",
@@ -60,6 +62,28 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalKme:
+    """A KME of another make, to which a node is an SAE. Paths are as the file gives them."""
+
+    # As host:port.
+    address: str
+    # The node's own id there.
+    sae: str
+    ca: str
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalKmes:
+    """What stands behind a link without a quantum channel: a KME at each end, by node, and how keys are taken."""
+
+    kmes: Mapping[str, ExternalKme]
+    key_size_bits: int
+    keys_per_block: int
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A quantum link with its classical twin. The messages belong to the topology: copy before changing one."""
 
@@ -75,6 +99,8 @@ class Link:
     environment: str | None = None
     # Over `planned`, under settings; they share their times.
     series: tuple[Series, ...] = ()
+    # Set where KMEs of another make give the keys: there is no quantum channel then, and `planned` is empty.
+    external: ExternalKmes | None = None
 
     def peer_of(self, node: str) -> str:
         """Return the other end. Raises ValueError when `node` is no end of this link."""

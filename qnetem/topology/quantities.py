@@ -76,6 +76,7 @@ SECRET_RATE: Final = Quantity(
     example="1kbit/s",
 )
 BURST: Final = Quantity(name="a size", units=_SIZES, minimum=8, maximum=10**12, is_whole=True, example="4kbit")
+KEY_SIZE: Final = Quantity(name="a size", units=_SIZES, minimum=8, maximum=65_536, is_whole=True, example="256bit")
 LIFETIME: Final = Quantity(
     name="a time", units=_SPANS, multiples=_LONG_SPANS, minimum=1e-3, maximum=1e9, example="10min"
 )

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from qnetem.topology import fields, series
-from qnetem.topology.model import KeyPolicy, Link, Topology
+from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Topology
 from qnetem.topology.policies import POLICY
+from qnetem.topology.quantities import KEY_SIZE, POOL
 
 __all__ = ["as_file", "render", "to_yaml"]
 
@@ -56,6 +57,15 @@ def as_file(topology: Topology) -> dict[str, Any]:
 
 
 def _link(link: Link) -> dict[str, Any]:
+    if link.external is not None:
+        return {
+            "endpoints": list(link.endpoints),
+            "name": link.id,
+            "transmitter": link.transmitter,
+            "kind": "external-kme",
+            "external": _external(link.external, link.protocol),
+            "classical": _part(fields.CLASSICAL, link.classical),
+        }
     return {
         "endpoints": list(link.endpoints),
         "name": link.id,
@@ -66,6 +76,15 @@ def _link(link: Link) -> dict[str, Any]:
         "classical": _part(fields.CLASSICAL, link.classical),
         "protocol": _part(fields.PROTOCOL, link.protocol),
         **({"series": series.as_file(link.series)} if link.series else {}),
+    }
+
+
+def _external(external: ExternalKmes, protocol: Any) -> dict[str, Any]:
+    return {
+        "key_size": KEY_SIZE.render(external.key_size_bits),
+        "keys_per_block": external.keys_per_block,
+        "pool_high_water": POOL.render(protocol.pool_high_water_bits),
+        "kmes": {node: asdict(kme) for node, kme in external.kmes.items()},
     }
 
 

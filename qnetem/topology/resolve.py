@@ -14,15 +14,32 @@ from qnetem.topology.attacks import ATTACKS
 from qnetem.topology.contradictions import contradictions
 from qnetem.topology.environments import ENVIRONMENTS
 from qnetem.topology.errors import Path, Problem
+from qnetem.topology.external import EXTERNAL
+from qnetem.topology.link_schema import ExternalBlock
 from qnetem.topology.markers import Marked, locate
-from qnetem.topology.model import ControlPlane, KeyPolicy, KeyService, Link, Node, Ports, Series, Telemetry, Topology
+from qnetem.topology.model import (
+    ControlPlane,
+    ExternalKme,
+    ExternalKmes,
+    KeyPolicy,
+    KeyService,
+    Link,
+    Node,
+    Ports,
+    Series,
+    Telemetry,
+    Topology,
+)
 from qnetem.topology.policies import POLICY
 from qnetem.topology.profiles import PROFILES
 from qnetem.topology.schema import Block, DefaultsBlock, File, LinkBlock, PolicyBlock
+from qnetem.topology.words import shown
 from qnetem.v1.parameters_pb2 import ClassicalParameters, LinkParameters, ProtocolParameters
 
 __all__ = ["link_problems", "resolved"]
 
+# How keys of an external KME are told to be made.
+EXTERNAL_KME: Final = "external-kme"
 _DEFAULTS: Final = {
     part: {each.key: each.default for each in table if each.default is not None}
     for part, table in (("quantum", fields.QUANTUM), ("protocol", fields.PROTOCOL))
@@ -75,6 +92,9 @@ def _layers(link: LinkBlock, defaults: DefaultsBlock, path: Path) -> _Layers:
 
 def link_problems(link: LinkBlock, defaults: DefaultsBlock, path: Path, tree: Marked) -> Iterator[Problem]:
     """Yield what is missing from a link, and which of its values contradict each other after merging."""
+    if link.external is not None:
+        yield from _external_problems(link, path, tree)
+        return
     try:
         layers = _layers(link, defaults, path)
     except ValueError as error:
@@ -83,6 +103,18 @@ def link_problems(link: LinkBlock, defaults: DefaultsBlock, path: Path, tree: Ma
     for part, keys, text in contradictions(layers.values["quantum"], layers.values["protocol"]):
         where = next((layers.places[part, key] for key in keys if (part, key) in layers.places), path)
         yield Problem(*locate(tree, where), f"{keys[0]}: {text}", where[:-1] if where != path else path)
+
+
+def _external_problems(link: LinkBlock, path: Path, tree: Marked) -> Iterator[Problem]:
+    kmes = link.external.kmes if link.external is not None else {}
+    where = (*path, "external", "kmes")
+    for node in link.endpoints:
+        if node not in kmes:
+            yield Problem(*locate(tree, where), f"kmes: none is given for {shown(node)}", (*path, "external"))
+    for node in kmes:
+        if node not in link.endpoints:
+            text = f"kmes: {shown(node)} is no end of this link"
+            yield Problem(*locate(tree, (*where, node), is_key=True), text, (*path, "external"))
 
 
 def resolved(file: File, series: Mapping[int, tuple[Series, ...]] | None = None, digest: str = "") -> Topology:
@@ -127,7 +159,28 @@ def _policy(block: PolicyBlock) -> KeyPolicy:
     )
 
 
+def _external_link(block: LinkBlock, defaults: DefaultsBlock, external: ExternalBlock) -> Link:
+    first, second = block.endpoints
+    transmitter = block.transmitter or first
+    classical = {"delay": 0, "jitter": 0, "loss": 0.0} | defaults.classical.given() | block.classical.given()
+    sizes = _wire(EXTERNAL, {each.key: each.default for each in EXTERNAL} | external.given())
+    kmes = {node: ExternalKme(**kme.given()) for node, kme in external.kmes.items()}
+    return Link(
+        id=block.name or f"{first}-{second}",
+        endpoints=(first, second),
+        transmitter=transmitter,
+        receiver=second if transmitter == first else first,
+        profile="",
+        planned=LinkParameters(),
+        protocol=ProtocolParameters(protocol=EXTERNAL_KME, pool_high_water_bits=sizes["pool_high_water_bits"]),
+        classical=ClassicalParameters(**_wire(fields.CLASSICAL, classical)),
+        external=ExternalKmes(MappingProxyType(kmes), sizes["key_size_bits"], external.keys_per_block),
+    )
+
+
 def _link(block: LinkBlock, defaults: DefaultsBlock, path: Path, series: tuple[Series, ...]) -> Link:
+    if block.external is not None:
+        return _external_link(block, defaults, block.external)
     layers = _layers(block, defaults, path)
     first, second = block.endpoints
     transmitter = block.transmitter or first

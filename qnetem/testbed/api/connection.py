@@ -116,7 +116,7 @@ class Connection:
             "links": {
                 link.id: {
                     "endpoints": list(link.endpoints),
-                    "quantum_channel": place(link.quantum_channel),
+                    **({"quantum_channel": place(link.quantum_channel)} if link.quantum_channel else {}),
                     "classical_channel": place(link.classical_channel),
                 }
                 for link in self.plan.links.values()

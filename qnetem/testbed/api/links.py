@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 from classical_channel.client import ClassicalChannelClient
-from qnetem.runtime.errors import BadInputError
+from qnetem.runtime.errors import BadInputError, NotFoundError
 from qnetem.testbed.api.connection import Connection
 from qnetem.testbed.api.views import LinkView
 from qnetem.testbed.api.waiting import eventually
@@ -201,7 +201,10 @@ class LinkHandle:
     async def quantum_client(self) -> QuantumLinkClient:
         """Return a client of its quantum channel; of what is set there the supervisor knows nothing."""
         connection = self._connected()
-        return QuantumLinkClient(await connection.channel(connection.link(self.link_id).quantum_channel))
+        channel = connection.link(self.link_id).quantum_channel
+        if not channel:
+            raise NotFoundError(f"link {self.link_id}: has no quantum channel, KMEs of another make give its keys")
+        return QuantumLinkClient(await connection.channel(channel))
 
     async def classical_client(self) -> ClassicalChannelClient:
         """Return a client of its classical channel."""

@@ -51,10 +51,12 @@ async def measured(
         ConflictError: It is down, or makes entangled pairs; or not a click came.
         UnavailableError: Its channel does not answer.
     """
-    chosen = list(link_ids) or list(plan.links)
+    chosen = list(link_ids) or [link.id for link in plan.links.values() if link.quantum_channel]
     for link_id in chosen:
         if link_id not in plan.links:
             raise NotFoundError(f"no link {shown(link_id)}" + did_you_mean(link_id, plan.links))
+        if not plan.links[link_id].quantum_channel:
+            raise ConflictError(f"link {link_id}: has no quantum channel, KMEs of another make give its keys")
     credentials = rpc.Credentials.load(layout.credentials("operator", ADMIN))
     for link_id in chosen:
         channel = plan.processes[plan.links[link_id].quantum_channel]

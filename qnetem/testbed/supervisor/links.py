@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -146,6 +146,7 @@ class Links:
         if not settings:
             raise BadInputError("no setting is given")
         wishes.checked_span(ramp_s, duration_s)
+        _demand_channels(link, settings)
         async with self._changing:
             self._prune()
             new = self._desired
@@ -181,6 +182,7 @@ class Links:
             BadInputError: It does nothing, or a value cannot be; nothing has changed then.
         """
         link = self._link(fault.link_id)
+        _demand_channels(link, planes_of(fault))
         begun = supervisor_pb2.LinkFault()
         begun.CopyFrom(checked_fault(fault))
         begun.fault_id = f"{link.id}/{next(self._fault_numbers)}"
@@ -241,6 +243,7 @@ class Links:
             self._state.write_desired(desired)
         self._desired, self._faults, self._in_force = desired, faults, in_force
         states: dict[Plane, ChannelState] = {}
+        planes = [plane for plane in planes if _channel(link, plane)]
         try:
             for plane in planes:
                 channel, told = _channel(link, plane), self._told[_channel(link, plane)]
@@ -287,6 +290,8 @@ class Links:
         report = supervisor_pb2.LinkReport(link_id=link.id, now=now, endpoints=link.endpoints)
         for plane in PLANES:
             channel = _channel(link, plane)
+            if not channel:
+                continue
             state = states.get(plane)
             if state is None and self._is_serving(channel):
                 try:
@@ -307,6 +312,11 @@ def _loaded(path: Path) -> process_pb2.ProcessConfig:
     from qnetem.runtime.process import load_config  # here: it imports what only processes need
 
     return load_config(path)
+
+
+def _demand_channels(link: LinkPlan, planes: Iterable[Plane]) -> None:
+    if any(not _channel(link, plane) for plane in planes):
+        raise BadInputError(f"link {link.id}: has no quantum channel, KMEs of another make give its keys")
 
 
 def _channel(link: LinkPlan, plane: Plane) -> str:
