@@ -124,6 +124,13 @@ class Lab:
     def is_armed(self, node: str) -> bool:
         return (self.layout.state(node) / "crash-at").exists()
 
+    def tls(self, sae: str) -> ssl.SSLContext:
+        """Return what an SAE shows to its KME."""
+        paths = self.layout.credentials("sae", sae)
+        tls = ssl.create_default_context(cafile=paths.authority_path)
+        tls.load_cert_chain(paths.certificate_path, paths.key_path)
+        return tls
+
     async def ask(self, sae: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST as an SAE to its own KME.
 
@@ -131,9 +138,7 @@ class Lab:
             RefusedError: The answer is not 200.
             aiohttp.ClientError: There was none.
         """
-        paths = self.layout.credentials("sae", sae)
-        tls = ssl.create_default_context(cafile=paths.authority_path)
-        tls.load_cert_chain(paths.certificate_path, paths.key_path)
+        tls = self.tls(sae)
         address = (await self.process(self.saes[sae])).listeners.https
         url = f"https://{address}/api/v1/keys/{path}"
         async with (
