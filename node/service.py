@@ -1,6 +1,7 @@
 """node.service: the process of a network node: its links, its keys, its listeners. Wiring."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any, Final
 import grpc.aio
 
 from node.context import NodeContext
+from node.controller_link import ControllerLink, PathServicer
+from node.controller_report import attended_report
 from node.entropy import Entropy
 from node.key_admin import KeyAdminServicer
 from node.keys.agreement import AgreementDesk
 from node.keys.directory import Directory
 from node.keys.hybrid_keys import HybridKeys
 from node.keys.kem import Kem
+from node.keys.relay_path_file import InstalledPaths
+from node.keys.relay_prefill import Marks
 from node.keys.relaying import Relaying
 from node.keys.sae_service import serve_saes
 from node.keys.southbound import external_links
@@ -31,6 +36,8 @@ from qnetem.runtime.errors import BadInputError, StorageError
 from qnetem.runtime.process import Process
 from qnetem.runtime.tasks import background
 from qnetem.v1 import (
+    controller_pb2,
+    controller_pb2_grpc,
     key_admin_pb2_grpc,
     key_exchange_pb2_grpc,
     key_relay_pb2_grpc,
@@ -56,6 +63,7 @@ class _Board:
         self.records = {link_id: LinkRecord(link_id, process.clock.now_ps, self._changed) for link_id in self._configs}
         self._watchers: set[asyncio.Queue[node_pb2.NodeLinkStatus]] = set()
         self._has_changed = asyncio.Event()
+        self.report_is_due = asyncio.Event()
         self.pools: list[node_pb2.PoolStatus] = []
 
     def status(self, link_id: str) -> node_pb2.NodeLinkStatus:
@@ -76,6 +84,7 @@ class _Board:
             if not queue.full():
                 queue.put_nowait(status)
         self._has_changed.set()
+        self.report_is_due.set()
 
     async def watch(self) -> AsyncIterator[node_pb2.NodeLinkStatus]:
         queue: asyncio.Queue[node_pb2.NodeLinkStatus] = asyncio.Queue(_WATCH_LIMIT)
@@ -190,16 +199,19 @@ async def serve(process: Process) -> AsyncIterator[None]:
             kem=kem,
             is_relay=config.node.is_relay,
             share_count=max(1, config.node.share_count),
+            prefills={one.peer_node: Marks(one.low_bits, one.high_bits) for one in config.node.prefills},
             emulated_s=lambda: process.clock.now_ps() / PS_PER_S,
         )
         hybrid = HybridKeys(store, directory, kem, relaying.courier, desk)
         await relaying.relays.start()
+        paths = InstalledPaths(process.state_dir / "paths.binpb", relaying.book, process.name)
+        paths.load()
         quantum = [link for link in config.node.links if not link.HasField("external_kme")]
         receivers = _of_role(quantum, process_pb2.LINK_ROLE_RECEIVER)
         transmitters = _of_role(quantum, process_pb2.LINK_ROLE_TRANSMITTER)
         external = external_links(config.node.links, node, board.records, relaying.courier, desk)
         answering = {link.link_id: ReceiverLink(link, node, board.records[link.link_id]) for link in receivers}
-        await _listen(stack, node, board, directory, answering, relaying, admin)
+        await _listen(stack, node, board, directory, answering, relaying, admin, paths)
         if config.listeners.https:
             await stack.enter_async_context(serve_saes(process, store, relaying, directory, hybrid, desk))
         process.metrics.register(NodeCollector(board.links, lambda: board.pools))
@@ -210,6 +222,17 @@ async def serve(process: Process) -> AsyncIterator[None]:
             start(end.run_forever())
         start(relaying.exchange.run())
         start(relaying.upkeep.run())
+        start(relaying.prefill.run())
+        if config.node.HasField("controller"):
+
+            async def report() -> controller_pb2.AttendedReport:
+                pools = await store.pools()
+                return attended_report(
+                    config, node.incarnation, board.links(), pools, relaying.courier.is_sound, relaying.book.table
+                )
+
+            attending = ControllerLink(config.node.controller, process, paths, report, board.report_is_due)
+            start(attending.run_forever())
         start(board.keep_health())
         start(_publish_forever(node, board, admin))
         yield
@@ -227,6 +250,7 @@ async def _listen(
     answering: dict[str, ReceiverLink],
     relaying: Relaying,
     admin: KeyAdminServicer,
+    paths: InstalledPaths,
 ) -> None:
     process = node.process
     listeners = process.config.listeners
@@ -263,6 +287,12 @@ async def _listen(
             key_admin_pb2_grpc.add_KeyAdminServiceServicer_to_server,
             admin,
             "qnetem.v1.KeyAdminService",
+            {"*": process.operators},
+        ),
+        rpc.Registration(
+            controller_pb2_grpc.add_PathServiceServicer_to_server,
+            PathServicer(paths, time.monotonic, has_controller=process.config.node.HasField("controller")),
+            "qnetem.v1.PathService",
             {"*": process.operators},
         ),
         *process.health.registrations(["qnetem.v1.NodeService"], process.operators),

@@ -12,7 +12,7 @@ import asyncio
 import dataclasses
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,7 @@ class KeyExchange:
         relay: Relay,
         times: ExchangeTimes = ExchangeTimes(),
         share_count: int = 1,
+        far_asked: Callable[[str], None] = lambda node: None,
     ) -> None:
         """Give from `store`.
 
@@ -67,6 +68,7 @@ class KeyExchange:
             relay: Relays to them.
             times: Deadlines and pauses.
             share_count: Keys that leave for other KMEs go in so many shares over paths without a relay in common.
+            far_asked: Told of each far KME that keys were asked for.
         """
         self._store = store
         self._directory = directory
@@ -74,6 +76,7 @@ class KeyExchange:
         self._relay = relay
         self._times = times
         self._share_count = share_count
+        self._far_asked = far_asked
         # peers with unconfirmed voids, None before the store was asked; and how often there was a new one
         self._unconfirmed: set[str] | None = None
         self._voids_count = 0
@@ -143,6 +146,8 @@ class KeyExchange:
             return False
         if peers[0] in self._directory.neighbours:
             return True
+        if bits:
+            self._far_asked(peers[0])
         # relayed blocks may have gone over any relay
         return wish.allowed_relays is None and (await self._store.pool(peers[0])).available_bits >= bits
 

@@ -67,6 +67,15 @@ class Courier:
         self.times: Final = times
         self._channel = channel
 
+    def is_sound(self, neighbour: str) -> bool:
+        """Return whether a neighbour is connected now and answered when last asked."""
+        channel = self._channel(neighbour)
+        hop = self.book.suspects(time.monotonic()).get((self.own_node, neighbour))
+        is_silent = hop is not None and not hop.is_dry
+        if channel is None or is_silent:
+            return False
+        return channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
     async def connected(self, neighbour: str, timeout_s: float | None = None) -> grpc.aio.Channel:
         """Return the channel to a neighbour, connected now.
 

@@ -15,6 +15,7 @@ from node.keys.relay import Relay
 from node.keys.relay_courier import Courier
 from node.keys.relay_hops import Hops
 from node.keys.relay_paths import PathBook
+from node.keys.relay_prefill import Marks, Prefill
 from node.keys.relay_servicer import Answer, KeyRelayServicer
 from node.keys.relay_store import RelayStore
 from node.keys.relay_times import RelayTimes
@@ -36,6 +37,7 @@ class Relaying:
         exchange: Issues keys; its `run` is a task of the KME.
         exchange_servicer, relay_servicer: For the peer listener.
         upkeep: Its `run` is a task of the KME.
+        prefill: Its `run` is a task of the KME that is to keep pools with far ones.
     """
 
     book: PathBook
@@ -46,6 +48,7 @@ class Relaying:
     exchange_servicer: KeyExchangeServicer
     relay_servicer: KeyRelayServicer
     upkeep: RelayUpkeep
+    prefill: Prefill
 
     @classmethod
     def of(
@@ -58,6 +61,7 @@ class Relaying:
         share_count: int = 1,
         answers: Mapping[str, Answer] | None = None,
         kem: Kem | None = None,
+        prefills: Mapping[str, Marks] | None = None,
         times: RelayTimes = RelayTimes(),  # noqa: B008 frozen
         exchange_times: ExchangeTimes = ExchangeTimes(),  # noqa: B008 frozen
         now_s: Callable[[], float] = time.time,
@@ -73,6 +77,7 @@ class Relaying:
             share_count: Keys for other KMEs go in so many shares.
             answers: Who answers further messages that are carried here, by their names in CarryRequest.
             kem: Opens what hybrid keys come with; None: there are none.
+            prefills: Pools with far KMEs that are kept filled, by node.
             times: Deadlines of relaying.
             exchange_times: Deadlines of assignments.
             now_s: Wall clock, seconds.
@@ -84,6 +89,7 @@ class Relaying:
         relays = RelayStore(store, own_node, now_s, emulated_s)
         hops = Hops(store, relays, courier)
         relay = Relay(relays, hops, courier)
+        prefill = Prefill(store, relay, prefills or {})
         exchange_servicer = KeyExchangeServicer(store, directory, kem)
         all_answers: dict[str, Any] = {
             "assign_keys": exchange_servicer.assign,
@@ -98,8 +104,9 @@ class Relaying:
             courier=courier,
             relays=relays,
             relay=relay,
-            exchange=KeyExchange(store, directory, courier, relay, exchange_times, share_count),
+            exchange=KeyExchange(store, directory, courier, relay, exchange_times, share_count, prefill.asked),
             exchange_servicer=exchange_servicer,
             relay_servicer=relay_servicer,
             upkeep=RelayUpkeep(relays, hops, courier, relay_servicer),
+            prefill=prefill,
         )
