@@ -52,8 +52,8 @@ ABORTING: Final = (
     CLOCK_LOST,
     QBER,
 )
-# what only says that all is not well
-DEGRADING: Final = (QBER, DARK_COUNTS, DOUBLE_CLICKS, TOO_FAINT, NO_KEY)
+# what only says that all is not well; darks and doubles make errors
+DEGRADING: Final = (DARK_COUNTS, DOUBLE_CLICKS, QBER, TOO_FAINT, NO_KEY)
 # a link that is DOWN for one of these stays so while test trains show it
 PROBED: Final = frozenset({*ABORTING, TOO_FAINT})
 
