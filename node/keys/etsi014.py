@@ -142,7 +142,7 @@ class _RequestHandler(web.RequestHandler):
 
 class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
-        return _RequestHandler(self, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+        return _RequestHandler(self, loop=asyncio.get_running_loop(), access_log=None, lingering_time=_GRACE_S)  # type: ignore[arg-type]
 
 
 class _Handler:

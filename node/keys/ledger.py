@@ -205,7 +205,8 @@ def collect(
         party = db.execute(
             "SELECT is_collected FROM parties WHERE key_id = ? AND sae_id = ?", (key_id, sae_id)
         ).fetchone()
-        if party is None and not (key.state is KeyState.VOIDED and key.size_bits == 0):
+        is_named = party is not None or sae_id == key.master_sae_id
+        if not is_named and not (key.state is KeyState.VOIDED and key.size_bits == 0):
             raise NotNamedError("the caller was not named when the key was issued")
         is_there = party is not None and party[0] == 0 and key.state is KeyState.ASSIGNED
         is_missing = is_missing or not is_there or key.master_sae_id != master_sae_id

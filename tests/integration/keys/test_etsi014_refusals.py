@@ -307,3 +307,69 @@ async def test_a_port_in_use_and_a_broken_certificate_are_named(open_kmes: Any) 
         with pytest.raises(StartError, match=r"cert\.pem"):
             async with serve_etsi014("localhost:0", paths, None):  # type: ignore[arg-type]
                 pass
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_truncated_body_consumes_nothing(open_kmes: Any, version: ssl.TLSVersion, chunked: bool) -> None:
+    """Half of a request that would be met, then nothing more, or the end of the connection."""
+    async with open_kmes() as kmes:
+        await kmes.add_block("alice", "bob")
+        issued = kmes.authority.issue(identity.uri("metro", "sae", "app-1"), common_name="app-1")
+        tls, port = kmes.client_tls(issued, version), kmes["alice"].https_port
+        body = json.dumps({"number": 2}).encode()
+        length = b"Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body) + 7}".encode()
+        sent = b"POST " + ENC.encode() + b" HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n"
+        sent += f"{len(body):x}\r\n".encode() + body + b"\r\n" if chunked else body
+        _, writer = await asyncio.open_connection("localhost", port, ssl=tls)
+        writer.write(sent)
+        await writer.drain()
+        writer.transport.abort()
+        # served after it, on another connection
+        async with kmes.sae("app-1", version).get(kmes.url("alice", "/api/v1/keys/app-2/status")) as response:
+            assert (await response.json())["stored_key_count"] == 16
+
+
+async def test_a_body_that_does_not_come_is_408(open_kmes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.keys.etsi014._BODY_S", 0.2)
+    async with open_kmes() as kmes:
+        await kmes.add_block("alice", "bob")
+        issued = kmes.authority.issue(identity.uri("metro", "sae", "app-1"), common_name="app-1")
+        tls = kmes.client_tls(issued)
+        reader, writer = await asyncio.open_connection("localhost", kmes["alice"].https_port, ssl=tls)
+        try:
+            writer.write(b"POST " + ENC.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            answer = json.loads(await asyncio.wait_for(reader.read(), 10))
+        finally:
+            writer.close()
+            await writer.wait_closed()
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert isinstance(answer["message"], str)
+        assert (await kmes["alice"].store.pool("bob")).available_bits == 4096
+
+
+async def test_another_saes_keys_stay_its_own(open_kmes: Any) -> None:
+    """Whoever asks for them in whatever way gets the defined error, and the slave still gets them."""
+    async with open_kmes() as kmes:
+        await kmes.add_block("alice", "bob")
+        async with kmes.sae("app-1").get(kmes.url("alice", ENC)) as response:
+            given = await response.json()
+        key_id = given["keys"][0]["key_ID"]
+        asked = {"key_IDs": [{"key_ID": key_id}]}
+        for sae, node, master, status in (
+            ("app-2b", "bob", "app-1", 401),
+            ("app-2b", "bob", "app-2", 401),
+            ("app-2", "bob", "app-1b", 400),
+            ("app-2", "bob", "nobody", 400),
+            ("app-1", "alice", "app-2", 400),
+            ("app-1b", "alice", "app-1", 401),
+            ("app-3", "carol", "app-1", 400),
+            ("app-3", "bob", "app-1", 401),
+        ):
+            url = kmes.url(node, f"/api/v1/keys/{master}/dec_keys")
+            found, body = await refusal(kmes.sae(sae).post(url, json=asked))
+            assert found == status, (sae, node, master)
+            assert given["keys"][0]["key"] not in str(body)
+        async with kmes.sae("app-2").post(kmes.url("bob", DEC), json=asked) as response:
+            assert await response.json() == given
