@@ -4,8 +4,9 @@ Detectors click in true time; the receiver has a clock of its own, and fibre or 
 click moves by what the clock is off when it happens, in lines between the points of a grid of absolute time.
 """
 
-from dataclasses import dataclass, replace
-from typing import Final
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,11 @@ from quantum_channel.sampler import Sample
 from quantum_channel.train import Train
 
 __all__ = ["GRID_PS", "FirstSlot", "in_raw_time", "shift_ps"]
+
+U32 = npt.NDArray[np.uint32]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
 
 _TICKS: Final = 4
 GRID_PS: Final = _TICKS * TICK_PS
@@ -48,45 +54,84 @@ def in_raw_time(
     if not len(sample.offsets):
         return sample, first
     counts = sample.block_counts
-    start_ps = train.time_ps(first_block)
-    grid = start_ps // GRID_PS
+    grid = train.time_ps(first_block) // GRID_PS
+    before = first_block - train.first_block
     numbers = np.arange(len(counts), dtype=np.int64)
     # as Train.time_ps, from the grid's last point on
-    into_train = (numbers + (first_block - train.first_block)) * BLOCK_PULSES * train.period_ps
-    starts_ps = np.rint(into_train).astype(np.int64) + (train.start_ps - grid * GRID_PS)
-    blocks = np.repeat(numbers, counts)
-    times_ps = np.maximum(0, starts_ps[blocks] + np.rint(sample.offsets * train.period_ps).astype(np.int64))
-    shifts_ps = _shifts_ps(times_ps, grid, parameters, weather)
-
-    late_ps = np.rint(shifts_ps) + sample.arrivals_ps
-    shifts = np.floor(late_ps / train.period_ps + 0.5)
-    offsets = sample.offsets + shifts
-    slots = (blocks + (first_block - train.first_block)) * BLOCK_PULSES + offsets
-    before = np.maximum.accumulate(np.concatenate(((float(first.slot),), slots)))
-    kept = (slots >= before[:-1]) & (np.abs(offsets) < _REACH)
-    tagged = replace(
-        sample,
-        block_counts=np.bincount(blocks[kept], minlength=len(counts)).astype(np.uint32),
-        offsets=offsets[kept].astype(np.int32),
-        detectors=sample.detectors[kept],
-        arrivals_ps=np.rint(late_ps - shifts * train.period_ps)[kept].astype(np.int32),
-        partners=sample.partners[kept] if len(sample.partners) else sample.partners,
+    into_train = np.rint((numbers + before) * BLOCK_PULSES * train.period_ps)
+    starts_ps = into_train.astype(np.int64) + (train.start_ps - grid * GRID_PS)
+    # a point more on each side: jitter may carry a click of another block beyond those of the first and the last
+    lit = np.flatnonzero(counts)
+    early_ps = starts_ps[lit[0]] + round(int(sample.offsets[: int(counts[lit[0]])].min()) * train.period_ps)
+    late_ps = starts_ps[lit[-1]] + round(int(sample.offsets[-int(counts[lit[-1]]) :].max()) * train.period_ps)
+    point = max(0, int(early_ps) // GRID_PS - 1)
+    points = _points(grid + point, max(0, int(late_ps)) // GRID_PS - point + 3, parameters, weather)
+    tag = _compiled() or _tag
+    counts, offsets, arrivals_ps, kept, last = tag(
+        counts,
+        np.ascontiguousarray(sample.offsets),
+        np.ascontiguousarray(sample.arrivals_ps),
+        starts_ps,
+        points,
+        point,
+        GRID_PS,
+        train.period_ps,
+        float(before * BLOCK_PULSES),
+        float(first.slot),
+        float(_REACH),
     )
-    return tagged, FirstSlot(int(before[-1]))
+    detectors, partners = sample.detectors, sample.partners
+    if len(offsets) < len(detectors):
+        detectors, partners = detectors[kept], partners[kept] if len(partners) else partners
+    return Sample(counts, offsets, detectors, arrivals_ps, partners), FirstSlot(int(last))
+
+
+def _compiled() -> Any:
+    """Return the compiled loop when this process has loaded it (numba is never imported for its sake), else None."""
+    module = sys.modules.get("quantum_channel.raw_time_compiled")
+    return module.tag if module else None
+
+
+def _tag(
+    counts: U32,
+    offsets: I32,
+    arrivals_ps: I32,
+    starts_ps: I64,
+    points: F64,
+    first_point: int,
+    grid_ps: int,
+    period_ps: float,
+    first_slot: float,
+    last: float,
+    reach: float,
+) -> tuple[U32, I32, I32, npt.NDArray[np.bool_], float]:
+    """Return what raw_time_compiled.tag returns."""
+    blocks = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    times_ps = np.maximum(0, starts_ps[blocks] + np.rint(offsets * period_ps).astype(np.int64))
+    cells, into_ps = np.divmod(times_ps, grid_ps)
+    slopes = np.diff(points) / grid_ps
+    late_ps = np.rint(points[cells - first_point] + slopes[cells - first_point] * into_ps) + arrivals_ps
+    shifts = np.floor(late_ps * (1.0 / period_ps) + 0.5)
+    new_offsets = offsets + shifts
+    slots = first_slot + blocks * float(BLOCK_PULSES) + new_offsets
+    passed = np.maximum.accumulate(np.concatenate(((last,), slots)))
+    kept = (slots >= passed[:-1]) & (np.abs(new_offsets) < reach)
+    return (
+        np.bincount(blocks[kept], minlength=len(counts)).astype(np.uint32),
+        new_offsets[kept].astype(np.int32),
+        np.rint(late_ps - shifts * period_ps)[kept].astype(np.int32),
+        kept,
+        float(passed[-1]),
+    )
 
 
 def shift_ps(parameters: Parameters, weather: Weather, time_ps: int) -> float:
     """Return by how much what arrives at a time comes late by the receiver's raw clock."""
-    return float(_shifts_ps(np.array([time_ps % GRID_PS]), time_ps // GRID_PS, parameters, weather)[0])
+    grid, into_ps = divmod(time_ps, GRID_PS)
+    left, right = _points(grid, 2, parameters, weather)
+    return float(left + (right - left) / GRID_PS * into_ps)
 
 
-def _shifts_ps(
-    times_ps: npt.NDArray[np.int64], grid: int, parameters: Parameters, weather: Weather
-) -> npt.NDArray[np.float64]:
-    """Return by how much clicks come late. Times count from the grid's point number `grid`."""
-    cells, into_ps = np.divmod(times_ps, GRID_PS)
-    first, last = int(cells.min()), int(cells.max())
-    ticks = range((grid + first) * _TICKS, (grid + last + 2) * _TICKS, _TICKS)
-    points = np.array([weather.shift_ps(parameters, tick) for tick in ticks])
-    at = points[cells - first]
-    return np.asarray(at + (points[cells - first + 1] - at) * (into_ps / GRID_PS))
+def _points(first: int, count: int, parameters: Parameters, weather: Weather) -> F64:
+    """Return by how much clicks come late at points of the grid."""
+    return np.array([weather.shift_ps(parameters, (first + n) * _TICKS) for n in range(count)])

@@ -214,6 +214,7 @@ def _nature(config: process_pb2.QuantumLinkConfig, process: Process, sampler: Sa
 
 def _fastest_sampler(process: Process) -> Sampler:
     try:
+        import quantum_channel.raw_time_compiled  # noqa: F401
         from quantum_channel.sampler_compiled import sample  # imports numba
     except ImportError as error:
         from quantum_channel.sampler import sample

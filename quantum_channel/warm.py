@@ -1,5 +1,6 @@
 """quantum_channel.warm: one small run of the compiled sampler, before forks; why: see node.warm. Wiring."""
 
+import quantum_channel.raw_time_compiled  # noqa: F401
 from qnetem.runtime.rng import SECRET_BYTES
 from quantum_channel.parameters import Parameters
 from quantum_channel.response import respond

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qnetem.runtime.rng import BLOCK_PULSES
-from quantum_channel import sampler, sampler_compiled
+from quantum_channel import raw_time, raw_time_compiled, sampler, sampler_compiled
 from quantum_channel.conditions import conditions
 from quantum_channel.drift import TICK_PS
 from quantum_channel.layers import Series
@@ -217,6 +217,24 @@ def test_raw_time_moves_clicks_by_what_the_clock_is_off() -> None:
     assert np.abs(tagged.arrivals_ps).max() <= 501
     assert tagged.detectors.tobytes() == sample.detectors.tobytes()
     assert first.slot == int(blocks[-1] + tagged.offsets[-1])
+
+
+def test_both_loops_tag_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = replace(ROUGH, clock_skew_ppb=-3e5, clock_white_ps=1e4, dead_time_ps=0, link_jitter_fwhm_ps=900)
+    link = Link("a-b", p, {}, SECRET)
+    for period_ps in (1000.0, 800.0 / 3):
+        train = Train(7, 200, 900 * S + 17, period_ps)
+        sample, _ = sampler_compiled.sample(respond(p), KEYS, 7, 200, COLD)
+        # some of them are behind tags of before
+        after = FirstSlot(int(shift_ps(p, link.course.weather, train.start_ps) / period_ps) + 10 * BLOCK_PULSES)
+        both = []
+        for loop in (raw_time_compiled.tag, None):
+            monkeypatch.setattr(raw_time, "_compiled", lambda loop=loop: loop)
+            both.append(in_raw_time(sample, train, 7, p, link.course.weather, after))
+        (one, left), (two, also) = both
+        assert same(one, two)
+        assert left == also
+        assert 1000 < len(one.offsets) < len(sample.offsets)
 
 
 def test_tags_do_not_go_back_and_what_is_beyond_them_is_lost() -> None:
