@@ -14,7 +14,6 @@ it and the line up to `,"mac"`. Altering, leaving out, inserting or moving a lin
 and mac lie in the sealed store, so that cutting the file short shows too.
 """
 
-import hashlib
 import hmac
 import json
 import sqlite3
@@ -57,6 +56,7 @@ EVENTS: Final[dict[str, str]] = {
 FIRST_MAC: Final = bytes(32)
 _RESERVED: Final = frozenset({"seq", "wall_s", "emulated_s", "event", "key_id", "digest", "mac"})
 _END: Final = b',"mac":"'
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def record(
 
 def digest_of(secret: bytes, key_id: str, value: bytes | bytearray) -> str:
     """Return the keyed digest of a key, 128 bits in hexadecimal."""
-    return hmac.new(secret, b"digest\0" + key_id.encode() + b"\0" + value, hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(secret, b"digest\0" + key_id.encode() + b"\0" + value, "sha256").hex()[:32]
 
 
 def chained(secret: bytes, head: Head, notes: list[Note], wall_s: float, emulated_s: float) -> tuple[bytes, Head]:
@@ -132,7 +132,7 @@ def chained(secret: bytes, head: Head, notes: list[Note], wall_s: float, emulate
             entry["key_id"] = note.key_id
         if note.digest:
             entry["digest"] = note.digest
-        body = json.dumps(entry | note.fields, separators=(",", ":")).encode()[:-1]
+        body = _ENCODER.encode(entry | note.fields).encode()[:-1]
         mac = mac_of(secret, mac, body)
         lines.append(body + _END + mac.hex().encode() + b'"}\n')
     return b"".join(lines), Head(seq, mac)
@@ -140,7 +140,7 @@ def chained(secret: bytes, head: Head, notes: list[Note], wall_s: float, emulate
 
 def mac_of(secret: bytes, before: bytes, body: bytes) -> bytes:
     """Return the mac of a line, `body` being all of it up to its own mac."""
-    return hmac.new(secret, b"chain\0" + before + body, hashlib.sha256).digest()
+    return hmac.digest(secret, b"chain\0" + before + body, "sha256")
 
 
 def split_line(line: bytes) -> tuple[bytes, bytes] | None:
