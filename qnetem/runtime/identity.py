@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 __all__ = ["Kind", "dns_name", "party_of", "uri"]
 
-Kind = Literal["node", "quantum-channel", "classical-channel", "operator", "sae", "broker"]
+Kind = Literal["node", "quantum-channel", "classical-channel", "controller", "operator", "sae", "broker"]
 _SCHEME: Final = "spiffe://"
 
 

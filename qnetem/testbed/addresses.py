@@ -17,6 +17,7 @@ _LISTENERS: Final[Mapping[int, tuple[str, ...]]] = {
     process_pb2.PROCESS_KIND_QUANTUM_CHANNEL: ("peer", "management", "metrics"),
     process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL: ("management", "metrics"),
     process_pb2.PROCESS_KIND_BROKER: ("metrics",),
+    process_pb2.PROCESS_KIND_CONTROL_PLANE: ("management", "metrics"),
 }
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from qnetem.runtime import identity, rng
 from qnetem.testbed.addresses import HOST, broker_key, path_key
 from qnetem.testbed.desired import Desired, apply
-from qnetem.testbed.key_configs import external_kme, key_delivery, policies_at
+from qnetem.testbed.key_configs import external_kme, key_delivery, policies_at, prefills_at
 from qnetem.testbed.layout import Layout
-from qnetem.testbed.plan import BROKER, KINDS, ProcessPlan, TestbedPlan
+from qnetem.testbed.plan import BROKER, CONTROLLER, KINDS, ProcessPlan, TestbedPlan
 from qnetem.testbed.storage_keys import storage_key_path
 from qnetem.topology.model import Link, Topology
 from qnetem.v1 import process_pb2
@@ -59,6 +59,8 @@ class ConfigMaker:
                         self._path(process.name, link, node) for node in link.endpoints
                     )
                 apply(self.desired, config)
+            case process_pb2.PROCESS_KIND_CONTROL_PLANE:
+                config.control_plane.nodes.extend(self.topology.nodes)
             case process_pb2.PROCESS_KIND_BROKER:
                 config.broker.listen = f"{HOST}:{self.ports[broker_key(process.name)]}"
                 config.broker.users_path = str(self.layout.mqtt_users(self.topology.telemetry.broker))
@@ -97,10 +99,23 @@ class ConfigMaker:
             process_pb2.SaePlace(sae_id=sae, node=node) for sae, node in self.topology.saes.items()
         )
         config.key_delivery.CopyFrom(key_delivery(self.topology))
+        config.is_relay = self.topology.nodes[name].kind == "trusted-relay"
+        config.prefills.extend(prefills_at(self.topology, name))
+        config.share_count = self.topology.share_count
+        address = self._controller_address()
+        if address is not None:
+            config.controller.address = address
+            config.controller.target = identity.dns_name(self.topology.name, "controller", CONTROLLER)
+            config.controller.uri = identity.uri(self.topology.name, "controller", CONTROLLER)
         config.policies.extend(policies_at(self.topology, name))
         config.storage_key_path = str(storage_key_path(self.topology, self.layout, name))
         if self.topology.is_reproducible:
             config.reproducible_secret = rng.derive_secret(self.testbed_secret, "node", name)
+
+    def _controller_address(self) -> str | None:
+        if self.topology.control_plane.kind == "reference":
+            return self.plan.processes[CONTROLLER].listeners["management"]
+        return self.topology.control_plane.address
 
     def _node_link(self, link: Link, node: str) -> process_pb2.NodeLinkConfig:
         testbed, peer, place = self.topology.name, link.peer_of(node), self.plan.links[link.id]

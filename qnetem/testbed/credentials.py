@@ -13,7 +13,7 @@ from qnetem.runtime.pki import Authority, create_authority, load_authority
 from qnetem.testbed.addresses import HOST
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.mosquitto_files import password_line
-from qnetem.testbed.plan import KINDS, ProcessPlan
+from qnetem.testbed.plan import CONTROLLER, KINDS, ProcessPlan
 from qnetem.testbed.state import write_quickly
 from qnetem.topology.model import Topology
 from qnetem.v1 import process_pb2
@@ -62,6 +62,8 @@ def _parties(topology: Topology, processes: Mapping[str, ProcessPlan]) -> Iterat
         yield _Party(KINDS[plan.kind], plan.name, is_local=plan.kind == process_pb2.PROCESS_KIND_BROKER)
         if plan.kind == process_pb2.PROCESS_KIND_NODE:
             yield _Party("node", plan.name, prefix="https-", is_local=True)
+    if topology.control_plane.kind == "external":
+        yield _Party("controller", CONTROLLER)
     for sae in topology.saes:
         yield _Party("sae", sae)
     for operator in (SUPERVISOR, ADMIN):

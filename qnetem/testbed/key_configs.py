@@ -7,7 +7,7 @@ from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Topology
 from qnetem.v1 import process_pb2
 from qnetem.v1.process_pb2 import KeyDeliveryConfig, KeyPolicyConfig
 
-__all__ = ["external_kme", "key_delivery", "policies_at"]
+__all__ = ["external_kme", "key_delivery", "policies_at", "prefills_at"]
 
 _SAE_ID_FROM: Final = {
     "cn": KeyDeliveryConfig.SAE_ID_FROM_COMMON_NAME,
@@ -31,6 +31,14 @@ def policies_at(topology: Topology, node: str) -> Iterator[KeyPolicyConfig]:
     for policy in topology.policies:
         if policy.saes is None or not own.isdisjoint(policy.saes):
             yield _policy(policy)
+
+
+def prefills_at(topology: Topology, node: str) -> Iterator[process_pb2.PrefillConfig]:
+    """Yield the pools with far nodes that a node keeps filled: each end keeps what it gives itself."""
+    for prefill in topology.prefills:
+        if node in prefill.between:
+            peer = next(other for other in prefill.between if other != node)
+            yield process_pb2.PrefillConfig(peer_node=peer, low_bits=prefill.low_bits, high_bits=prefill.high_bits)
 
 
 def external_kme(topology: Topology, link: Link, external: ExternalKmes, node: str) -> process_pb2.ExternalKmeConfig:

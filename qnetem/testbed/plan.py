@@ -12,6 +12,7 @@ from qnetem.v1 import process_pb2
 __all__ = [
     "BROKER",
     "BROKER_ROOM",
+    "CONTROLLER",
     "GROUP_LINKS",
     "KINDS",
     "ROOMS",
@@ -23,6 +24,8 @@ __all__ = [
 
 BROKER: Final = "broker"
 BROKER_ROOM: Final = "qnetem.testbed.broker"
+# the reference controller; one of another make goes by the same name
+CONTROLLER: Final = "controller"
 # links in one process with `placement: group`
 GROUP_LINKS: Final = 8
 
@@ -31,12 +34,14 @@ ROOMS: Final[Mapping[int, str]] = {
     process_pb2.PROCESS_KIND_QUANTUM_CHANNEL: "quantum_channel.service",
     process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL: "classical_channel.service",
     process_pb2.PROCESS_KIND_BROKER: BROKER_ROOM,
+    process_pb2.PROCESS_KIND_CONTROL_PLANE: "control_plane.service",
 }
 KINDS: Final[Mapping[int, Kind]] = {
     process_pb2.PROCESS_KIND_NODE: "node",
     process_pb2.PROCESS_KIND_QUANTUM_CHANNEL: "quantum-channel",
     process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL: "classical-channel",
     process_pb2.PROCESS_KIND_BROKER: "broker",
+    process_pb2.PROCESS_KIND_CONTROL_PLANE: "controller",
 }
 
 
@@ -165,6 +170,8 @@ def planned(
     def plans() -> Iterable[ProcessPlan]:
         if topology.has_broker:
             yield make(BROKER, process_pb2.PROCESS_KIND_BROKER)
+        if topology.control_plane.kind == "reference":
+            yield make(CONTROLLER, process_pb2.PROCESS_KIND_CONTROL_PLANE)
         for name, links in _inverse(classical).items():
             yield make(name, process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL, links)
         for name, links in _inverse(quantum).items():

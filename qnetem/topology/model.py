@@ -20,6 +20,7 @@ __all__ = [
     "Node",
     "Placement",
     "Ports",
+    "Prefill",
     "Series",
     "Telemetry",
     "Topology",
@@ -154,6 +155,15 @@ class KeyService:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefill:
+    """A pool of two nodes that share no link, kept filled over relays: below `low_bits` at an end up to `high_bits`."""
+
+    between: tuple[str, str]
+    low_bits: int
+    high_bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """A quantum network, ready to be planned. Mappings keep the order of the file and are read-only."""
 
@@ -180,6 +190,9 @@ class Topology:
     key_service: KeyService = KeyService()
     # As the file gives it; None: the testbed keeps a storage key for each node.
     storage_key_file: str | None = None
+    prefills: tuple[Prefill, ...] = ()
+    # Keys that leave a node's neighbourhood go in so many shares over paths without a relay in common.
+    share_count: int = 1
 
     @property
     def has_broker(self) -> bool:

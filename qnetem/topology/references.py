@@ -17,7 +17,7 @@ __all__ = ["LINK_ID_CHARS", "reference_problems"]
 # A link's quantum channel is a process "qc-<link id>", and that is a DNS label too.
 LINK_ID_CHARS: Final = 60
 # Names of the testbed's own processes, beside which nodes are listed.
-_RESERVED: Final = re.compile(r"(?:broker|operator|supervisor|zygote|(?:qc|cc)(?:-.*)?)\Z")
+_RESERVED: Final = re.compile(r"(?:broker|controller|operator|supervisor|zygote|(?:qc|cc)(?:-.*)?)\Z")
 
 
 def reference_problems(data: Any, tree: Marked) -> Iterator[Problem]:
@@ -38,6 +38,28 @@ def reference_problems(data: Any, tree: Marked) -> Iterator[Problem]:
             path = ("topology", "saes", sae, "node")
             yield Problem(*locate(tree, path), f"node: {_no_node(home, list(nodes))}", path[:-1])
     yield from _policies(topology, list(nodes), tree)
+    yield from _prefills(_mapping(_mapping(data).get("keys")), list(nodes), tree)
+
+
+def _prefills(keys: dict[str, Any], nodes: list[str], tree: Marked) -> Iterator[Problem]:
+    prefills = keys.get("prefill")
+    seen: dict[frozenset[str], int] = {}
+    for index, prefill in enumerate(prefills if isinstance(prefills, list) else []):
+        path: Path = ("keys", "prefill", index)
+        given = _mapping(prefill).get("between")
+        ends = [label_of(end) for end in given] if isinstance(given, list) and len(given) == 2 else []
+        for side, end in enumerate(ends):
+            if end is not None and end not in nodes:
+                where = (*path, "between", side)
+                yield Problem(*locate(tree, where), f"between[{side}]: {_no_node(end, nodes)}", path)
+        pair = frozenset(end for end in ends if end is not None)
+        if ends and None not in ends and len(pair) == 1:
+            text = f"between: a pool needs two different nodes, not {shown(ends[0])} twice"
+            yield Problem(*locate(tree, (*path, "between", 1)), text, path)
+        elif len(pair) == 2 and pair in seen:
+            text = f"between: the pool of {' and '.join(sorted(pair))} is named already"
+            yield Problem(*locate(tree, path), text, path)
+        seen.setdefault(pair, index)
 
 
 def _policies(topology: dict[str, Any], nodes: list[str], tree: Marked) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from qnetem.topology import fields, series
-from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Topology
+from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Prefill, Topology
 from qnetem.topology.policies import POLICY
 from qnetem.topology.quantities import KEY_SIZE, POOL
 
@@ -49,11 +49,18 @@ def as_file(topology: Topology) -> dict[str, Any]:
             "reproducible": topology.is_reproducible,
             **asdict(topology.key_service),
             **({"storage_key_file": topology.storage_key_file} if topology.storage_key_file else {}),
+            **({"prefill": [_prefill(one) for one in topology.prefills]} if topology.prefills else {}),
+            "shares": topology.share_count,
         },
         "quantum_channel": {"placement": topology.quantum_placement},
         "classical_channel": {"placement": topology.classical_placement},
         "telemetry": {key: value for key, value in asdict(topology.telemetry).items() if value is not None},
     }
+
+
+def _prefill(prefill: Prefill) -> dict[str, Any]:
+    low, high = (POOL.render(bits) for bits in (prefill.low_bits, prefill.high_bits))
+    return {"between": list(prefill.between), "low": low, "high": high}
 
 
 def _link(link: Link) -> dict[str, Any]:

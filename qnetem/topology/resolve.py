@@ -26,6 +26,7 @@ from qnetem.topology.model import (
     Link,
     Node,
     Ports,
+    Prefill,
     Series,
     Telemetry,
     Topology,
@@ -145,6 +146,8 @@ def resolved(file: File, series: Mapping[int, tuple[Series, ...]] | None = None,
         policies=tuple(_policy(block) for block in network.policies),
         key_service=KeyService(file.keys.sae_id_from, file.keys.allow_self_association),
         storage_key_file=file.keys.storage_key_file,
+        prefills=tuple(Prefill((one.between[0], one.between[1]), one.low, one.high) for one in file.keys.prefill),
+        share_count=file.keys.shares,
     )
 
 

@@ -25,6 +25,7 @@ from qnetem.topology.link_schema import (
     block_of,
 )
 from qnetem.topology.policies import POLICY, policy_contradiction
+from qnetem.topology.quantities import POOL
 
 __all__ = ["Block", "DefaultsBlock", "File", "LinkBlock"]
 
@@ -134,6 +135,24 @@ class ControlPlaneBlock(Block):
         return self
 
 
+class PrefillBlock(Block):
+    """A pool that is kept filled over relays."""
+
+    between: Annotated[list[Label], Field(min_length=2, max_length=2)] = Field(description="Two nodes.")
+    low: Annotated[int, PlainValidator(POOL.parse), WithJsonSchema(POOL.schema())] = Field(
+        default=4_000, description="Bits at an end below which it is filled."
+    )
+    high: Annotated[int, PlainValidator(POOL.parse), WithJsonSchema(POOL.schema())] = Field(
+        default=16_000, description="Bits up to which it is filled."
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> "PrefillBlock":
+        if self.low >= self.high:
+            raise ValueError(f"low: {self.low} bits must be below high ({self.high} bits)")
+        return self
+
+
 class KeysBlock(Block):
     """What the keys are made from."""
 
@@ -144,6 +163,10 @@ class KeysBlock(Block):
     allow_self_association: bool = Field(default=False, description="An SAE may share keys with itself.")
     storage_key_file: FileName | None = Field(
         default=None, description="The key that keys at rest are sealed under; none: the testbed keeps one per node."
+    )
+    prefill: list[PrefillBlock] = Field(default=[], description="Pools of far nodes that are kept filled.")
+    shares: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=1, description="Relayed keys go in so many shares over paths without a relay in common."
     )
 
 
