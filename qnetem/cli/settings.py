@@ -73,9 +73,9 @@ def _measured(part: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
             yield f"delay {direction}", "", f"{way['achieved_delay_s'] * 1e3:.3g}ms", "measured"
         if way["lost_count"]:
             yield f"chunks lost {direction}", "", str(way["lost_count"]), "measured"
-    drift = part.get("drift")
-    for name, (text, unit, nothing) in _DRIFTS.items() if drift else ():
-        if drift[name] != nothing:
+    drift: Mapping[str, float] = part.get("drift") or {}
+    for name, (text, unit, nothing) in _DRIFTS.items():
+        if drift.get(name, nothing) != nothing:
             yield text, "", f"{drift[name]:.4g}{unit}", "now"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnetem.runtime.errors import BadInputError
@@ -63,6 +63,7 @@ def test_what_can_be_is_taken(settings: LinkSettings | ClassicalSettings) -> Non
     assert wishes.checked(settings) is settings
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1), SETTINGS, max_size=4))
 def test_settings_survive_being_text(table: dict[str, LinkSettings]) -> None:
     desired = Desired(quantum=table, classical={"a-b": ClassicalSettings(is_up=False)})
