@@ -119,8 +119,9 @@ class ClockFollower:
 
     def is_sure_at(self, at_s: float) -> bool:
         """Whether the offset is known well enough at `at_s` to tell slots apart, nothing having been seen since."""
-        h = max(at_s - self._at_s, 0.0)
-        variance = self._xx + h * (2.0 * self._xy + h * self._yy) + self._white * h + self._walk * h**3 / 3.0
+        h = at_s - self._at_s
+        noise = self._white * abs(h) + self._walk * abs(h) ** 3 / 3.0
+        variance = self._xx + h * (2.0 * self._xy + h * self._yy) + noise
         return self.is_locked and math.sqrt(variance) < self._period_ps / 8.0
 
     def offset_at_ps(self, at_s: float) -> float:
@@ -239,13 +240,12 @@ class ClockFollower:
             self._usual += (visibility - self._usual) / 16.0
 
     def _advance(self, at_s: float) -> None:
+        """Go to another time: back, too, as time transfer is of now and clicks of a link that lags are not."""
         h = at_s - self._at_s
-        if h <= 0.0:
-            return
         self._x += self._y * h
-        self._xx += h * (2.0 * self._xy + h * self._yy) + self._white * h + self._walk * h**3 / 3.0
-        self._xy += h * self._yy + self._walk * h**2 / 2.0
-        self._yy += self._walk * h
+        self._xx += h * (2.0 * self._xy + h * self._yy) + self._white * abs(h) + self._walk * abs(h) ** 3 / 3.0
+        self._xy += h * self._yy + math.copysign(self._walk * h**2 / 2.0, h)
+        self._yy += self._walk * abs(h)
         self._at_s = at_s
 
     def _measure(self, late_ps: float, variance: float) -> None:

@@ -16,7 +16,7 @@ __all__ = ["Expectation"]
 # what the models leave out: afterpulses, errors that drift, dead time of this make or that
 _DOUBLES_FACTOR: Final = 2.0
 _DARK_FACTOR: Final = 2.0
-_AFTERPULSE_SHARE: Final = Interval(0.0, 2.0)
+_AFTERPULSE_FACTOR: Final = 1.5
 _NEWTON_STEPS: Final = 8
 _SATURATED_SHARE: Final = 0.95
 _SIGMAS: Final = 5.5
@@ -127,11 +127,11 @@ class Expectation:
         live = max(1.0 - click_count / pulse_count * self._dead_slots, 0.0) * pulse_count
         darks = self._detectors * self._dark_prob * live * outside
         after = p.afterpulse_prob * click_count * outside
-        high = (darks + _AFTERPULSE_SHARE.high * after) * _DARK_FACTOR
+        high = darks * _DARK_FACTOR + after * _AFTERPULSE_FACTOR
         if p.coexisting_forward_mw or p.coexisting_backward_mw:
             # light of other channels is not reckoned here
             high = float(click_count)
-        return edge_ps, Interval((darks + _AFTERPULSE_SHARE.low * after) / _DARK_FACTOR, max(high, darks))
+        return edge_ps, Interval(darks / _DARK_FACTOR, max(high, darks))
 
     @property
     def _detectors(self) -> int:

@@ -148,6 +148,23 @@ def test_time_grows_doubt() -> None:
     assert not follower.is_sure_at(clock.at_s + 100.0)
 
 
+def test_time_transfer_of_now_serves_clicks_of_a_link_that_lags() -> None:
+    clock = Oscillator(np.random.default_rng(11), 0.0, 20_000.0, white_ps=5.0)
+    follower = ClockFollower(PERIOD_PS, white_ps=5.0, walk_ppb=0.0)
+    follower.transfer(clock.at_s, 0.0, 1.0)
+    errors_of(follower, clock, 20, 0.2, 2000)
+    missed = clock.offset_ps - follower.offset_at_ps(clock.at_s)
+    follower.slip(round(missed / PERIOD_PS))
+    for _ in range(5):
+        # a gap of ten seconds, the transfer being eight seconds ahead of the clicks
+        clock.offset_ps += clock.skew_ps_per_s * 10.0
+        clock.at_s += 10.0
+        follower.transfer(clock.at_s + 8.0, clock.offset_ps + clock.skew_ps_per_s * 8.0, 20.0)
+        late = follower.follow(*clock.stretch(0.2, 2000))
+        assert late is not None
+        assert np.abs(clock.path - late).max() < 60.0
+
+
 def test_a_frequency_is_found_between_the_bins() -> None:
     rng = np.random.default_rng(8)
     times = np.sort(rng.uniform(0.0, 0.25, 4000))
