@@ -20,6 +20,14 @@ _GAUGES: Final = {
     "time_to_service_s": "Emulated seconds of the last commissioning.",
     "round_trip_s": "Round trip to the peer, wall seconds.",
     "is_insecure": "1 when what the link makes is no key: its protocol is for study.",
+    "qber_baseline_prob": "Error rate in X that an alignment of the polarisation leaves.",
+    "qber_now_prob": "Error rate in X lately.",
+    "clock_offset_ps": "By how much the receiver's clock is believed to be ahead, picoseconds.",
+    "clock_skew_ppb": "By how much it is believed to run faster.",
+    "is_clock_locked": "1 while arrivals bear that out.",
+    "quantum_round_trip_ps": "Round trip of the quantum link by time transfer, picoseconds.",
+    "gate_offset_ps": "Where the receiver's gates were put, picoseconds.",
+    "intensity_trim_ratio": "Trim of the transmitter's intensities; 0 at the other end.",
     "lag_s": "How far the quantum channel is behind emulated time, seconds.",
 }
 _COUNTERS: Final = {
@@ -28,6 +36,7 @@ _COUNTERS: Final = {
     "secret_bits": "secret_bits_total",
     "tags_bits": "tags_bits_total",
     "discarded_trains": "discarded_trains_count",
+    "alignments": "alignments_count",
 }
 _POOL: Final = ("available_bits", "peer_available_bits", "assigned_bits", "delivered_bits", "quarantined_bits")
 
@@ -57,9 +66,23 @@ class NodeCollector(Collector):
             for link in links:
                 counter.add_metric([link.link_id], getattr(link, field))
             yield counter
+        yield from self._monitors(links)
         pools = self._pools()
         for name in _POOL:
             gauge = GaugeMetricFamily(f"qnetem_pool_{name}", "Bits shared with a peer.", labels=["peer_node"])
             for pool in pools:
                 gauge.add_metric([pool.peer_node], getattr(pool, name))
             yield gauge
+
+    @staticmethod
+    def _monitors(links: Sequence[node_pb2.NodeLinkStatus]) -> Iterable[Metric]:
+        labels = ["link_id", "monitor"]
+        values = GaugeMetricFamily("qnetem_link_monitor_value", "What a monitor of the link measures.", labels=labels)
+        alarms = GaugeMetricFamily("qnetem_link_monitor_alarm", "1 while it sees what is not honest.", labels=labels)
+        for link in links:
+            for monitor in link.monitors:
+                if monitor.HasField("value"):
+                    values.add_metric([link.link_id, monitor.name], monitor.value)
+                alarms.add_metric([link.link_id, monitor.name], monitor.is_alarmed)
+        yield values
+        yield alarms

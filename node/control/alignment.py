@@ -2,15 +2,16 @@
 
 from typing import Final
 
-from node.control.evidence import ALARM_NATS, contrast_nats
+from node.control.evidence import contrast_nats
 from node.ranges import refuse_unless_prob
 
 __all__ = ["AlignmentLoop", "ErrorDrift"]
 
 # errors that are worth an alignment, on top of those that it leaves
 _MARGIN_PROB: Final = 0.005
-# an alignment too many costs nothing but itself: half of an alarm's evidence is enough
-_DUE_NATS: Final = ALARM_NATS / 2.0
+# 3.5 standard deviations behind the margin: an alignment too many costs nothing but itself, one too late costs key
+_DUE_NATS: Final = 6.0
+_LEAST_BITS: Final = 1000
 _BASELINE_BITS: Final = 4000
 _WINDOW_BITS: Final = 20_000
 # by then an alignment has shown whether it helped
@@ -70,7 +71,7 @@ class ErrorDrift:
     @property
     def _is_worse(self) -> bool:
         (compared, errors), (then_compared, then_errors) = self._window, self._baseline
-        if not compared or errors * then_compared <= then_errors * compared:
+        if compared < _LEAST_BITS or errors * then_compared <= then_errors * compared:
             return False
         return contrast_nats(errors, compared, then_errors, then_compared, _MARGIN_PROB) >= _DUE_NATS
 

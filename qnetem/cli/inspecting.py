@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from qnetem.cli.monitors import loop_rows, monitor_rows
 from qnetem.cli.options import Format, FormatOption, TopologyOption, duration_s
 from qnetem.cli.output import print_json, print_table
 from qnetem.cli.report import STYLES, link_rows, pool_rows, process_rows, summary, usage_rows
@@ -22,6 +23,8 @@ _NUMBERS: Final = frozenset(
     {
         *("PID", "RESTARTS", "CPU", "MEMORY", "THREADS", "LAG"),
         *("QBER", "CLICKS", "SIFTED", "SECRET (GROSS)", "SECRET (NET)"),
+        *("ERRORS", "AT BEST", "ALIGNED", "CLOCK", "SKEW", "WAY AND BACK", "GATE", "POWER TRIM"),
+        *("VALUE", "HONEST FROM", "TO"),
         *("AVAILABLE", "OF THE PEER", "ASSIGNED", "DELIVERED"),
     }
 )
@@ -54,6 +57,9 @@ def tables(values: dict[str, Any]) -> Iterator[Table]:
     yield Table(*(usage_rows(values) if is_wide else process_rows(values["processes"])))
     if values["links"]:
         yield Table(*link_rows(values["links"]))
+        if is_wide:
+            yield Table(*loop_rows(values["links"]))
+            yield Table(*monitor_rows(values["links"]))
     if values["pools"]:
         yield Table(*pool_rows(values["pools"]))
 
@@ -90,7 +96,7 @@ async def told(topology: Path | None, *, is_wide: bool = False) -> dict[str, Any
 
 def inspect(
     topology: TopologyOption = None,
-    wide: Annotated[bool, typer.Option("--wide", help="CPU, memory, threads and lag of each process too.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="What processes use, loops and monitors of links too.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     every: Annotated[str, typer.Option(metavar="TIME", help="How often, with its unit.")] = "1s",
     form: FormatOption = Format.TABLE,

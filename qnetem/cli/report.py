@@ -21,6 +21,8 @@ STYLES: Final = {
     "UNHEALTHY": "red",
     "FAILED": "red",
     "DOWN": "red",
+    "ALARM": "red",
+    "quiet": "green",
     "UNKNOWN": "red",
 }
 

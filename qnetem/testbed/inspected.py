@@ -31,6 +31,15 @@ _FIGURES: Final = (
     "discarded_trains_count",
     "protocol",
     "is_insecure",
+    "qber_baseline_prob",
+    "qber_now_prob",
+    "alignments_count",
+    "clock_offset_ps",
+    "clock_skew_ppb",
+    "is_clock_locked",
+    "quantum_round_trip_ps",
+    "gate_offset_ps",
+    "intensity_trim_ratio",
 )
 
 
@@ -64,6 +73,14 @@ def _end_values(status: node_pb2.NodeLinkStatus | None, error: str) -> dict[str,
         "reason": status.reason,
         "role": _word(process_pb2.LinkRole, status.role, "LINK_ROLE_").lower(),
         **_scalars(status, _FIGURES),
+        "steps_s": {step.name: step.duration_s for step in status.steps},
+        "monitors": [
+            {
+                "value": monitor.value if monitor.HasField("value") else None,
+                **_scalars(monitor, ("name", "low", "high", "is_alarmed")),
+            }
+            for monitor in status.monitors
+        ],
     }
 
 
@@ -87,6 +104,8 @@ def _link_values(place: supervisor_pb2.LinkPlace, reports: dict[str, supervisor_
         "is_idle": bool(figures["is_idle"]),
         "protocol": figures["protocol"] or "",
         "is_insecure": bool(figures["is_insecure"]),
+        "is_clock_locked": bool(figures["is_clock_locked"]),
+        "steps_s": next((end["steps_s"] for end in known if end["steps_s"]), {}),
         "quantum_channel": place.quantum_channel,
         "classical_channel": place.classical_channel,
         "ends": ends,
