@@ -10,9 +10,11 @@ import pytest
 from node.keys.policy import DEFAULT_TERMS
 from node.keys.records import KeysNotFoundError, Pool, PoolExhaustedError
 from node.keys.relay_courier import NoRouteError
+from node.keys.relay_prefill import ASKED_MARKS, Marks, Prefill
 from node.keys.relay_times import RelayTimes
 from qnetem.runtime import identity, rpc
 from qnetem.runtime.errors import ConflictError, DeniedError, QnetemError, UnavailableError
+from qnetem.runtime.tasks import background
 from qnetem.v1 import key_relay_pb2 as pb
 from qnetem.v1 import key_relay_pb2_grpc as pb_grpc
 
@@ -356,3 +358,51 @@ async def test_the_wrong_party_and_a_forged_tag_are_refused_and_retain_nothing(o
         with pytest.raises(ConflictError, match="given before"):
             await call("b", "c", forged)
         assert await net.pool("c", "b") == before
+
+
+async def test_a_pool_between_far_kmes_is_kept_between_its_marks(open_network: Any) -> None:
+    async with open_network(LINE, "a b c d", bits=65536) as net:
+        relaying = net.kmes["a"].relaying
+        prefill = Prefill(net.kmes["a"].store, relaying.relay, {"d": Marks(1024, 4096)})
+        async with background() as start:
+            start(prefill.run())
+
+            async def is_full() -> bool:
+                return (await net.pool("a", "d")).available_bits >= 4096
+
+            await until(is_full)
+            assert (await net.pool("d", "a")).available_bits == (await net.pool("a", "d")).available_bits == 4096
+            spent = (await net.pool("a", "b")).relayed_bits
+            keys = await net.issue("app-a", ["app-d"], 8)
+            assert await net.collect("app-d", "app-a", keys) == keys
+            # above the low water: nothing is relayed
+            assert (await net.pool("a", "b")).relayed_bits == spent
+            await net.issue("app-a", ["app-d"], 5)
+            await until(is_full)
+            assert (await net.pool("a", "b")).relayed_bits == spent + 2 * 13 * 256
+
+
+async def test_a_pool_is_not_filled_with_what_those_need_who_ask_now(open_network: Any) -> None:
+    async with open_network(LINE, "a b c d", bits=8192) as net:
+        prefill = Prefill(net.kmes["a"].store, net.kmes["a"].relaying.relay, {"d": Marks(1024, 4096)})
+        await prefill._keep("d")
+        assert (await net.pool("a", "b")).available_bits == 4096
+
+
+async def test_a_pool_is_filled_for_those_who_asked(open_network: Any) -> None:
+    async with open_network(LINE, "a b c d", bits=65536) as net:
+        relaying = net.kmes["a"].relaying
+        async with background() as start:
+            start(relaying.prefill.run())
+            await net.issue("app-a", ["app-b"])
+            await net.issue("app-a", ["app-d"])
+
+            async def is_full() -> bool:
+                return (await net.pool("a", "d")).available_bits >= ASKED_MARKS.high_bits
+
+            await until(is_full)
+            assert (await net.pool("a", "c")).made_bits == 0
+            count = len(net.doors["b"].came)
+            keys = await net.issue("app-a", ["app-d"])
+            assert await net.collect("app-d", "app-a", keys) == keys
+            assert len(net.doors["b"].came) == count
