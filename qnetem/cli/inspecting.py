@@ -23,7 +23,7 @@ _NUMBERS: Final = frozenset(
     {
         *("PID", "RESTARTS", "CPU", "MEMORY", "THREADS", "LAG"),
         *("QBER", "CLICKS", "SIFTED", "SECRET (GROSS)", "SECRET (NET)"),
-        *("ERRORS", "AT BEST", "ALIGNED", "CLOCK", "SKEW", "WAY AND BACK", "GATE", "POWER TRIM"),
+        *("ERRORS", "AT BEST", "ALIGNED", "CLOCK", "SKEW", "WAY AND BACK", "GATE", "TRIM"),
         *("VALUE", "HONEST FROM", "TO"),
         *("AVAILABLE", "OF THE PEER", "ASSIGNED", "DELIVERED"),
     }

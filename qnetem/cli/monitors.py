@@ -22,7 +22,7 @@ def loop_rows(links: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tu
         "SKEW",
         "WAY AND BACK",
         "GATE",
-        "POWER TRIM",
+        "TRIM",
         "SET UP IN",
     )
     rows: list[tuple[str, ...]] = [
@@ -44,7 +44,7 @@ def loop_rows(links: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tu
 
 
 def monitor_rows(links: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return header and rows of a table of monitors: what each measures, within which it is honest, and whether it is."""
+    """Return header and rows of a table of monitors: what each measures, and within which it is honest."""
     header = ("LINK", "NODE", "MONITOR", "VALUE", "HONEST FROM", "TO", "STATE")
     rows: list[tuple[str, ...]] = [
         (

@@ -3,6 +3,7 @@
 from typing import Any
 
 from qnetem.cli.figures import load_text, memory_text
+from qnetem.cli.monitors import loop_rows, monitor_rows
 from qnetem.cli.report import summary, usage_rows
 from qnetem.testbed.inspected import inspected_values
 from qnetem.v1 import node_pb2, process_pb2
@@ -48,6 +49,51 @@ def test_each_process_the_testbeds_own_and_all_together() -> None:
         "all": ("150 %", "8.0 MiB", "6", "-"),
     }
     assert told["alice"]["STATE"] == "FAILED"
+
+
+def test_loops_and_monitors_of_a_link() -> None:
+    receiver = node_pb2.NodeLinkStatus(
+        link_id="alice-bob",
+        role=process_pb2.LINK_ROLE_RECEIVER,
+        qber_now_prob=0.012,
+        qber_baseline_prob=0.01,
+        alignments_count=3,
+        clock_offset_ps=50_000_250.0,
+        clock_skew_ppb=-0.5,
+        is_clock_locked=True,
+        quantum_round_trip_ps=244_869_402.0,
+        steps=[node_pb2.CommissioningStep(name="clock", duration_s=0.25)],
+        monitors=[
+            node_pb2.MonitorStatus(name="dark-counts", low=10, high=40),
+            node_pb2.MonitorStatus(name="detector-blinding", value=4.0, low=0.95, high=1.05, is_alarmed=True),
+        ],
+    )
+    transmitter = node_pb2.NodeLinkStatus(
+        link_id="alice-bob", role=process_pb2.LINK_ROLE_TRANSMITTER, intensity_trim_ratio=0.98
+    )
+    nodes = [
+        wire.NodeReport(name=name, status=node_pb2.GetNodeResponse(name=name, links=[end]))
+        for name, end in (("alice", transmitter), ("bob", receiver))
+    ]
+    place = wire.LinkPlace(link_id="alice-bob", endpoints=["alice", "bob"])
+    links = inspected_values(wire.InspectResponse(testbed=wire.GetTestbedResponse(links=[place]), nodes=nodes))["links"]
+    header, rows = loop_rows(links)
+    assert dict(zip(header, rows[0], strict=True)) == {
+        "LINK": "alice-bob",
+        "ERRORS": "1.20 %",
+        "AT BEST": "1.00 %",
+        "ALIGNED": "3",
+        "CLOCK": "50000.250 ns",
+        "SKEW": "-0.500 ppb",
+        "WAY AND BACK": "244.8694 us",
+        "GATE": "-",
+        "TRIM": "0.980",
+        "SET UP IN": "clock 0.25 s",
+    }
+    assert monitor_rows(links)[1] == [
+        ("alice-bob", "bob", "dark-counts", "-", "-", "-", "quiet"),
+        ("alice-bob", "bob", "detector-blinding", "4", "0.95", "1.05", "ALARM"),
+    ]
 
 
 def test_the_whole_in_one_line() -> None:
