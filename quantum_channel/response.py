@@ -19,7 +19,7 @@ from quantum_channel.conditions import Conditions, conditions
 from quantum_channel.detector import registered_prob
 from quantum_channel.isolated_bins import bin_landing
 from quantum_channel.parameters import Parameters
-from quantum_channel.timing import Landing, landing
+from quantum_channel.timing import GUIDE_BITS, Landing, landing
 from quantum_channel.ways import Ways
 
 __all__ = ["Landings", "Response", "respond"]
@@ -41,7 +41,9 @@ class Landings:
     Attributes:
         thresholds: As in timing.Landing, a table's last one above every word. Shape (outcomes,), uint64.
         shifts, arrivals_ps: As in timing.Landing. Shape (outcomes,), int32.
-        guide: First candidate outcome of each landing for the upper bits of a word. Shape (landings x 2^10,), int32.
+        guide: First candidate outcome of each landing for the upper bits of a word. Shape (landings x 2^guide_bits,),
+            int32.
+        guide_bits: How many upper bits.
         starts: Shape (landings + 1,), int32.
         reach_slots: Largest absolute shift.
     """
@@ -50,6 +52,7 @@ class Landings:
     shifts: I32
     arrivals_ps: I32
     guide: I32
+    guide_bits: int
     starts: I32
     reach_slots: int
 
@@ -62,6 +65,7 @@ class Landings:
             np.concatenate([table.shifts for table in tables]),
             np.concatenate([table.arrivals_ps for table in tables]),
             np.concatenate([table.guide + start for table, start in zip(tables, starts, strict=False)]),
+            GUIDE_BITS,
             starts,
             max(table.reach_slots for table in tables),
         )

@@ -169,14 +169,19 @@ def log_uniform(words: U32) -> F64:
     return power * _LN2 + (2.0 * s) * (series * square + 1.0)
 
 
+def _looked_up(meaning: U8, codes: U8) -> U8:
+    """Return meaning[codes], ten times as fast."""
+    return np.frombuffer(bytearray(codes).translate(meaning.tobytes().ljust(256, b"\0")), dtype=np.uint8)
+
+
 def explained(
     response: Response, keys: Keys, first_block: int, block_counts: U32, offsets: I32, codes: U8, arrivals_ps: I32
 ) -> Sample:
     """Return the sample of clicks of which the codes of their ways are known."""
-    ways = response.ways
+    detectors = _looked_up(response.ways.detectors, codes)
     if not response.has_partners:
-        return Sample(block_counts, offsets, ways.detectors[codes], arrivals_ps, np.zeros(len(codes), dtype=np.uint8))
-    partners = ways.partners[codes]
+        return Sample(block_counts, offsets, detectors, arrivals_ps, np.zeros(len(codes), dtype=np.uint8))
+    partners = _looked_up(response.ways.partners, codes)
     strays = np.flatnonzero(partners == STRAY)
     blocks = np.repeat(np.arange(len(block_counts), dtype=np.uint64), block_counts)[strays] + np.uint64(first_block)
     # offsets may be negative: as integers modulo 2^64
@@ -186,7 +191,7 @@ def explained(
     k0, k1, _, c3 = (int(word) for word in keys.words[0])
     words, *_ = philox4x32(draws, blocks & np.uint64(0xFFFFFFFF), blocks >> np.uint64(32), c3, k0, k1)
     partners[strays] = (words[:, None] >= response.stray_thresholds).sum(axis=1)
-    return Sample(block_counts, offsets, ways.detectors[codes], arrivals_ps, partners)
+    return Sample(block_counts, offsets, detectors, arrivals_ps, partners)
 
 
 def _uniform_arrival(words: U32, slot_ps: int) -> I32:

@@ -97,35 +97,38 @@ def _all_received(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes)
 
 
 @_jit
+def _way_of_8(word, c, cells):  # type: ignore[no-untyped-def]
+    reached = np.int32(4) * np.int32(word >= cells[c, 3])
+    reached += np.int32(2) * np.int32(word >= cells[c, reached + 1])
+    return AFTERPULSE_CODES + reached + np.int32(word >= cells[c, reached])
+
+
+@_jit
+def _way(word, c, cells):  # type: ignore[no-untyped-def]
+    """Return the code of the way in which a pulse of class c clicked: how many thresholds its word reaches."""
+    reached, half = 0, (cells.shape[1] + 1) >> 1
+    while half:
+        reached += half * (word >= cells[c, reached + half - 1])
+        half >>= 1
+    return AFTERPULSE_CODES + reached
+
+
+@_jit
 def _all_ways(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
-    """Write the code of the way in which each candidate clicked: how many thresholds its word reaches, by halves."""
-    first_half = (cells.shape[1] + 1) >> 1
-    for i in range(count):
-        word, c = np.uint64(way[numbers[i]]), classes[i]
-        reached, half = 0, first_half
-        while half:
-            reached += half * (word >= cells[c, reached + half - 1])
-            half >>= 1
-        found[i] = AFTERPULSE_CODES + reached
+    if cells.shape[1] == 7:
+        # as plain links have it: no loop within, so that it becomes vector code
+        for i in range(count):
+            found[i] = _way_of_8(np.uint64(way[numbers[i]]), classes[i], cells)
+    else:
+        for i in range(count):
+            found[i] = _way(np.uint64(way[numbers[i]]), classes[i], cells)
 
 
 @_jit
 def _all_lands(  # type: ignore[no-untyped-def]
-    count,
-    numbers,
-    arrival,
-    found,
-    kinds,
-    strays,
-    thresholds,
-    shifts,
-    table_ps,
-    guide,
-    slot_ps,
-    slots,
-    lands,
-    arrivals_ps,
-):
+    count, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
+    slots, lands, arrivals_ps,
+):  # fmt: skip
     """Write the slots that candidates land in, their arrivals there, and the codes that they have there."""
     for i in range(count):
         word, kind = np.uint64(arrival[numbers[i]]), kinds[found[i]]
@@ -133,7 +136,7 @@ def _all_lands(  # type: ignore[no-untyped-def]
             lands[i] = slots[i]
             arrivals_ps[i] = np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2
         else:
-            outcome = guide[(np.int64(kind) << 10) + np.int64(word >> np.uint64(22))]
+            outcome = guide[(np.int64(kind) << guide_bits) + np.int64(word >> np.uint64(32 - guide_bits))]
             while word >= thresholds[outcome]:
                 outcome += 1
             lands[i] = slots[i] + shifts[outcome]
@@ -211,7 +214,7 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
     kinds, strays, begets = ways
     thresholds, shifts, table_ps, guide = landing
-    slot_ps, dead, _, is_certain, detector_shift = whole
+    slot_ps, dead, _, is_certain, detector_shift, guide_bits = whole
     gaps, keep, way, arrival = drawn
     offsets, codes, times_ps = clicks
     slots, classes, found, lands, arrivals_ps, numbers, levels = space
@@ -231,9 +234,15 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     _all_received(left, start, high, slots, c2, c3, k0, k1, basis_thresholds[1], classes)
     _all_ways(left, numbers, way, classes, cells, found)
     _all_lands(
-        left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, slot_ps,
+        left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
         slots, lands, arrivals_ps,
     )  # fmt: skip
+    if is_alone:
+        # what is left clicks where it is
+        for i in range(left):
+            offsets[n + i], codes[n + i], times_ps[n + i] = slots[i], found[i], arrivals_ps[i]
+        last = np.int64(slots[left - 1]) + dead if left else blanked
+        return base, max(blanked, last), due_at, due_end, n + left
     for i in range(left):
         j = np.int64(numbers[i])
         if np.uint64(keep[j]) >= accept[classes[i]]:
@@ -263,6 +272,7 @@ def _live_candidates(  # type: ignore[no-untyped-def]
     whole,
     afterpulse,
     drawn,
+    space,
     blanked,
     due_at,
     due_end,
@@ -270,48 +280,67 @@ def _live_candidates(  # type: ignore[no-untyped-def]
     n,
     clicks,
 ):
-    """Register a chunk of candidates one by one, passing over what is blanked."""
-    basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
+    """Register a chunk of candidates one by one, passing over what is blanked.
+
+    How a click looks is looked up afterwards, by array, where (`is_plain`) nothing else hangs on it.
+    """
+    basis_thresholds, intensity_thresholds, accept, _ = tables
     kinds, strays, begets = ways
     thresholds, shifts, table_ps, guide = landing
-    slot_ps, dead, reach, _, detector_shift = whole
+    slot_ps, dead, reach, is_plain, detector_shift, guide_bits = whole
     gaps, keep, way, arrival = drawn
     offsets, codes, times_ps = clicks
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
-    one_number, one_class, one_found = np.empty(1, np.int32), np.empty(1, np.int32), np.empty(1, np.int32)
-    one_slot, one_land, one_ps = np.empty(1, np.int32), np.empty(1, np.int32), np.empty(1, np.int32)
+    slots, classes, found, lands, arrivals_ps, numbers, places = space
+    left = np.int64(0)
     for j in range(len(gaps)):
         slot = max(base, blanked + 1 - reach) + np.int64(gaps[j])
         base = slot + 1
         if slot >= _BLOCK:
             break
         low = np.uint32(start + np.uint32(slot))
+        # both at once, so that neither waits for the other
         c, level = _sent(low, high, keys[1, 2], keys[1, 3], keys[1, 0], keys[1, 1], basis_thresholds[0])
+        c += _received(low, high, keys[2, 2], keys[2, 3], keys[2, 0], keys[2, 1], basis_thresholds[1])
         for t in range(len(intensity_thresholds)):
             c += np.int32(np.uint64(level) >= intensity_thresholds[t]) * np.int32(8)
-        if np.uint64(keep[j]) >= accept_intensity[c >> 3]:
-            continue
-        c += _received(low, high, keys[2, 2], keys[2, 3], keys[2, 0], keys[2, 1], basis_thresholds[1])
         if np.uint64(keep[j]) >= accept[c]:
             continue
-        one_number[0], one_class[0], one_slot[0] = j, c, slot
-        _all_ways(1, one_number, way, one_class, cells, one_found)
-        _all_lands(
-            1, one_number, arrival, one_found, kinds, strays, thresholds, shifts, table_ps, guide, slot_ps,
-            one_slot, one_land, one_ps,
-        )  # fmt: skip
-        land, code, arrival_ps = np.int64(one_land[0]), one_found[0], one_ps[0]
+        land, code, arrival_ps = slot, np.int64(0), np.int32(0)
+        if not is_plain:
+            code = np.int64(_way(np.uint64(way[j]), c, cells))
+            # a call would count references of all arrays
+            word, kind = np.uint64(arrival[j]), kinds[code]
+            if kind == UNIFORM:
+                arrival_ps = np.int32(np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2)
+            else:
+                outcome = guide[(np.int64(kind) << guide_bits) + np.int64(word >> np.uint64(32 - guide_bits))]
+                while word >= thresholds[outcome]:
+                    outcome += 1
+                land, arrival_ps = slot + np.int64(shifts[outcome]), table_ps[outcome]
+                if land != slot:
+                    code = np.int64(strays[code])
         if due_at < due_end:
             blanked, due_at, n = _come(slot, dead, blanked, due_at, due_end, due, n, clicks)
         if land > blanked:
+            numbers[left], classes[left], places[left] = j, c, n
+            left += 1
             offsets[n], codes[n], times_ps[n] = land, code, arrival_ps
             n += 1
             blanked = land + dead
-            if afterpulse[0] > 0 and begets[code]:
+            if afterpulse[0] > 0 and (is_plain or begets[code]):
                 due_end = _beget(
                     first + j, block, keys, afterpulse, slot_ps, detector_shift, blanked, due_at, due_end, due
                 )
+    if is_plain:
+        _all_ways(left, numbers, way, classes, cells, found)
+        _all_lands(
+            left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
+            slots, lands, arrivals_ps,
+        )  # fmt: skip
+        for i in range(left):
+            codes[places[i]], times_ps[places[i]] = found[i], arrivals_ps[i]
     return base, blanked, due_at, due_end, n
 
 
@@ -329,7 +358,7 @@ _SIGNATURE = numba.types.Tuple((_U32, _Clicks, _Due, numba.int64))(
     _Matrix64,  # cells
     numba.types.UniTuple(_U8, 3),  # ways: landings, strays, begets
     numba.types.Tuple((_U64, _I32, _I32, _I32)),  # landing: thresholds, shifts, arrivals, guide
-    numba.types.UniTuple(numba.int64, 5),  # slot_ps, dead slots, reach, is_certain, detector_shift
+    numba.types.UniTuple(numba.int64, 6),  # slot_ps, dead slots, reach, is_certain, detector_shift, guide_bits
     numba.types.Tuple((numba.uint64, numba.float64)),  # afterpulses: threshold, tau
     numba.boolean,  # is_skipping
     numba.int64,  # last blanked slot
@@ -360,10 +389,9 @@ def _run(  # type: ignore[no-untyped-def]
     counts = np.zeros(block_count, np.uint32)
     words = (np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32))
     drawn = (np.empty(step, np.int32), *words)
-    size = 0 if is_skipping else step
-    slots, classes, found = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
-    lands, arrivals_ps, numbers = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
-    space = (slots, classes, found, lands, arrivals_ps, numbers, np.empty(size, np.uint32))
+    slots, classes, found = np.zeros(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32)
+    lands, arrivals_ps, numbers = np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32)
+    space = (slots, classes, found, lands, arrivals_ps, numbers, np.empty(step, np.uint32))
     dead = whole[1]
     n = due_at = np.int64(0)
     due_end = np.int64(len(due[0]))
@@ -382,7 +410,7 @@ def _run(  # type: ignore[no-untyped-def]
                 due_at, due_end = np.int64(0), due_end - due_at
             if is_skipping:
                 base, blanked, due_at, due_end, n = _live_candidates(
-                    base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn,
+                    base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn, space,
                     blanked, due_at, due_end, due, n, clicks,
                 )  # fmt: skip
             else:
@@ -406,12 +434,12 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
     expected = r.candidate_prob * _BLOCK * live_prob
     step = min(_CHUNK, int(expected + 6.0 * math.sqrt(expected)) + 16)
     room = int(r.registered_prob * _BLOCK * block_count * 1.05) + 4 * step + len(carry.due_slots)
-    # what its intensity lets pass clicks, and does so in its own slot
-    is_certain = (
-        not r.landings.reach_slots
-        and not r.afterpulse_threshold
-        and bool(np.ptp(r.accept.reshape(-1, 8), axis=1).max() == 0)
+    # how a click looks decides nothing else
+    is_plain = not r.landings.reach_slots and not (
+        r.afterpulse_threshold and (r.ways.begets[AFTERPULSE_CODES:] == 0).any()
     )
+    # what its intensity lets pass clicks, and nothing but the clicks before it can blank it
+    is_certain = is_plain and not r.afterpulse_threshold and bool(np.ptp(r.accept.reshape(-1, 8), axis=1).max() == 0)
     counts, clicks, due, blanked_to = _run(
         first_block,
         block_count,
@@ -421,7 +449,14 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         r.cells,
         (r.ways.landings, r.ways.strays, r.ways.begets),
         (r.landings.thresholds, r.landings.shifts, r.landings.arrivals_ps, r.landings.guide),
-        (r.slot_ps, r.dead_slots, r.landings.reach_slots, int(is_certain), r.detector_shift),
+        (
+            r.slot_ps,
+            r.dead_slots,
+            r.landings.reach_slots,
+            int(is_plain if r.is_skipping else is_certain),
+            r.detector_shift,
+            r.landings.guide_bits,
+        ),
         (r.afterpulse_threshold, r.afterpulse_tau_slots),
         r.is_skipping,
         carry.blanked_to,

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from quantum_channel.parameters import BadLinkError
 
-__all__ = ["FWHM_PER_SIGMA", "Landing", "landing", "landing_table", "normal_share", "sigma_ps"]
+__all__ = ["FWHM_PER_SIGMA", "GUIDE_BITS", "Landing", "landing", "landing_table", "normal_share", "sigma_ps"]
 
 FWHM_PER_SIGMA: Final = 2.0 * math.sqrt(2.0 * math.log(2.0))  # 2.3548 of a Gaussian
-_GUIDE_BITS: Final = 10
+# upper bits of a word that lead to its outcome at once, or nearly
+GUIDE_BITS: Final = 10
 # beyond this a uniform of 32 bits does not reach
 _REACH_SIGMAS: Final = 6.4
 
@@ -53,7 +54,7 @@ class Landing:
         thresholds: Shape (n-1,), uint64, ascending.
         shifts: Slots by which the click leaves its own. Shape (n,), int32.
         arrivals_ps: Arrival relative to the centre of the slot it lands in. Shape (n,), int32.
-        guide: First candidate outcome for the upper bits of a word. Shape (2^10,), int32.
+        guide: First candidate outcome for the upper bits of a word. Shape (2^GUIDE_BITS,), int32.
         reach_slots: Largest absolute shift.
     """
 
@@ -92,7 +93,7 @@ def landing_table(times_ps: npt.NDArray[np.int64], below_prob: npt.NDArray[np.fl
     """
     thresholds = np.round(below_prob * 2.0**32).astype(np.uint64)
     shifts = np.floor(times_ps / period_ps + 0.5).astype(np.int32)
-    words = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - _GUIDE_BITS)
+    words = np.arange(1 << GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - GUIDE_BITS)
     return Landing(
         thresholds=thresholds,
         shifts=shifts,

@@ -149,7 +149,7 @@ def test_landing_table_is_the_gaussian_cut_into_slots(sigma: float, period: floa
     # the guide leads to the outcome or to one before it
     words = np.arange(0, 2**32, 9973, dtype=np.uint64)
     outcomes = np.searchsorted(table.thresholds, words, side="right")
-    assert (table.guide[words >> np.uint64(22)] <= outcomes).all()
+    assert (table.guide[words >> np.uint64(32 - timing.GUIDE_BITS)] <= outcomes).all()
 
 
 def test_without_jitter_every_click_stays_at_the_centre_of_its_slot() -> None:
