@@ -70,6 +70,7 @@ class ClockState:
         sigma_ps: Standard deviation of the offset.
         is_locked: Arrivals bear it out.
         visibility: Length of the mean phasor at the last look: 1 for arrivals that do not spread.
+        spread_ps: Standard deviation of the arrivals of light, darks apart; 0 before it is known.
     """
 
     at_s: float
@@ -78,6 +79,7 @@ class ClockState:
     sigma_ps: float
     is_locked: bool
     visibility: float
+    spread_ps: float
 
 
 class ClockFollower:
@@ -103,14 +105,16 @@ class ClockFollower:
         self._x = self._y = 0.0
         self._xx, self._xy, self._yy = math.inf, 0.0, _SKEW_PRIOR_PS_PER_S**2
         self._waiting: list[tuple[F64, F64]] = []
-        self._visibility = self._usual = 0.0
+        self._visibility = self._usual = self._spread_ps = 0.0
         self._faint_looks = 0
         self.is_locked = False
 
     @property
     def state(self) -> ClockState:
         """Return what the loop believes."""
-        return ClockState(self._at_s, self._x, self._y, math.sqrt(self._xx), self.is_locked, self._visibility)
+        return ClockState(
+            self._at_s, self._x, self._y, math.sqrt(self._xx), self.is_locked, self._visibility, self._spread_ps
+        )
 
     @property
     def is_lost(self) -> bool:
@@ -216,7 +220,10 @@ class ClockFollower:
         angles = (arrivals - x - y * (times - reference_s)) * (math.tau / self._period_ps)
         sums = np.add.reduceat(np.cos(angles), starts) + 1j * np.add.reduceat(np.sin(angles), starts)
         middles = np.add.reduceat(times, starts) / sizes
-        self._judge(float(np.abs(sums).sum() / len(times)), len(times), count)
+        length = float(np.abs(sums).sum() / len(times))
+        self._judge(length, len(times), count)
+        second = np.add.reduceat(np.cos(2.0 * angles), starts) + 1j * np.add.reduceat(np.sin(2.0 * angles), starts)
+        self._see_spread(length, float(np.abs(second).sum() / len(times)))
         knots = []
         for at, total, size in zip(middles.tolist(), sums.tolist(), sizes.tolist(), strict=True):
             self._advance(at)
@@ -229,6 +236,14 @@ class ClockFollower:
                 self._measure(late, noise * (self._period_ps / math.tau) ** 2)
             knots.append((at, self._x))
         return knots
+
+    def _see_spread(self, first: float, second: float) -> None:
+        """Tell the spread of light from two harmonics: e^(-s^2/2) and e^(-2 s^2), both lessened alike by darks."""
+        if not 0.0 < second < first:
+            return
+        spread_ps = math.sqrt(2.0 / 3.0 * math.log(first / second)) * self._period_ps / math.tau
+        weight = 1.0 / 16.0 if self._spread_ps else 1.0
+        self._spread_ps += weight * (spread_ps - self._spread_ps)
 
     def _judge(self, visibility: float, click_count: int, step_count: int) -> None:
         self._visibility = visibility

@@ -215,9 +215,7 @@ class ReceiverControl:
     @property
     def _sigma_ps(self) -> float:
         """Standard deviation of the arrivals: as planned, or as they spread."""
-        visibility = self._clock.state.visibility
-        spread = math.sqrt(-2.0 * math.log(visibility)) if 0.0 < visibility < 1.0 else 0.0
-        return max(self._planned_sigma_ps, spread * self._clock.period_ps / math.tau)
+        return max(self._planned_sigma_ps, self._clock.state.spread_ps)
 
     async def _align(self, cause: str, key_block: int = -1) -> None:
         before = self._alignment.x.now_prob

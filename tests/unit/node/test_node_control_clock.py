@@ -110,6 +110,15 @@ def test_darks_pull_no_phase() -> None:
     assert abs(mean) == pytest.approx(0.5 * math.exp(-2 * (math.pi * 0.04) ** 2), abs=0.03)
 
 
+@pytest.mark.parametrize("dark_share", [0.0, 0.3])
+def test_darks_widen_no_light(dark_share: float) -> None:
+    clock = Oscillator(np.random.default_rng(12), 0.0, 1000.0, jitter_ps=64.0, dark_share=dark_share)
+    follower = ClockFollower(PERIOD_PS, white_ps=0.0, walk_ppb=0.0)
+    follower.transfer(clock.at_s, 0.0, 1.0)
+    errors_of(follower, clock, 30, 0.2, 8000)
+    assert follower.state.spread_ps == pytest.approx(64.0, abs=2.0)
+
+
 def test_uniform_arrivals_are_no_clock_and_a_lost_one_is_told() -> None:
     rng = np.random.default_rng(5)
     clock = Oscillator(rng, 100.0, 1000.0)
