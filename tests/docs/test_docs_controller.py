@@ -1,4 +1,4 @@
-"""docs/controller.md and docs/relay.md: their topologies are taken, the controller of the page tells a node its path."""
+"""docs/controller.md and docs/relay.md: their topologies are taken, the page's controller tells a node its path."""
 
 import asyncio
 import re
