@@ -80,7 +80,8 @@ def pass_runs(
         else:
             sample, carry = sampler(response, keys, run.first_block, run.block_count, carry)
         samples.append(sample)
-        if has_clock(run.cell.parameters):
+        # where a delay has gone, tags of before still stand
+        if has_clock(run.cell.parameters) or first != START.first:
             sample, first = in_raw_time(sample, train, run.first_block, run.cell.parameters, weather, first)
         tagged.append(sample)
     has_partners = runs[0].cell.parameters.pair_brightness > 0.0

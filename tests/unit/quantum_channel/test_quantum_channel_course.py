@@ -176,6 +176,8 @@ def test_a_link_that_goes_down_for_a_while_is_dark_and_begins_cold() -> None:
     assert (counts[dark:] > 0).all()
     for cuts in ([10], [12, 15], [dark], [dark + 1]):
         assert same(clicks(link, train, cuts), clicks(link, train, []))
+    cold, _ = sampler_compiled.sample(respond(CALM), KEYS, 1000 + dark, 40 - dark, COLD)
+    assert clicks(link, train, []).offsets[-len(cold.offsets) :].tobytes() == cold.offsets.tobytes()
 
 
 def test_changes_hold_from_the_block_on_that_they_say() -> None:
@@ -311,6 +313,21 @@ def test_monitors_read_power_reflection_and_bias() -> None:
     assert float(np.std(read)) == pytest.approx(1.25e-3, rel=5 / 2000**0.5)
     honest = Link("a-b", CALM, {}, SECRET).course.runs(TRAIN, 1000, 1010)
     assert bias_ratio(honest) == 1
+
+
+def test_slots_ascend_over_a_train_though_a_delay_goes_within_it() -> None:
+    link = Link("a-b", replace(CALM, dead_time_ps=100_000), {}, SECRET)
+    link.set({"eve_delay_ps": 1e8}, 0, duration_s=(TRAIN.time_ps(1010) + 10**9) / S)
+    train = replace(TRAIN, block_count=20)
+    whole = clicks(link, train, [])
+    slots = np.repeat(np.arange(20), whole.block_counts) * BLOCK_PULSES + whole.offsets
+    assert (np.diff(slots) > 0).all()
+    # 100,000 slots of a block of 2^20 are gone
+    before, after = whole.block_counts[:10].sum() / 10, whole.block_counts[11]
+    lost = before * 1e5 / BLOCK_PULSES
+    assert after == pytest.approx(before - lost, abs=5 * before**0.5)
+    for cuts in ([10], [11], [12], [5, 11, 15]):
+        assert same(clicks(link, train, cuts), whole)
 
 
 def test_a_transmitter_is_told_of_the_slots_in_which_its_own_detectors_clicked() -> None:
