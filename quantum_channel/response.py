@@ -89,7 +89,7 @@ class Response:
             uint64.
         has_partners: The transmitter has detectors too.
         landings: Where clicks land.
-        slot_ps: Width of a slot, rounded.
+        slot_ps: How long detectors are open in a slot, rounded: where darks and afterpulses fall.
         dead_slots: Slots blanked after a click.
         is_skipping: Candidates within a dead time are not drawn at all.
         afterpulse_threshold: A click begets an afterpulse when its word is below.
@@ -163,7 +163,7 @@ def respond(parameters: Parameters, nature: Conditions | None = None) -> Respons
         stray_thresholds=_thresholds(np.cumsum(table.stray_probs)[:-1]),
         has_partners=p.pair_brightness > 0.0,
         landings=Landings.of(landings),
-        slot_ps=round(p.period_ps),
+        slot_ps=round(min(p.gate_width_ps or p.period_ps, p.period_ps)),
         dead_slots=nature.dead_slots,
         is_skipping=bound * nature.dead_slots >= _SKIP_FROM,
         afterpulse_threshold=prob_threshold(nature.afterpulse_prob),

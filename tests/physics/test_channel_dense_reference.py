@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import pytest
 from dense_link import Choices, Record, chosen, dense_record
 
 from qnetem.runtime.rng import BLOCK_PULSES, transmitter_choices
+from quantum_channel.conditions import conditions
 from quantum_channel.parameters import Parameters
 from quantum_channel.response import respond
 from quantum_channel.sampler import COLD, Keys
@@ -149,6 +150,14 @@ def reference(case: str) -> tuple[Choices, Record]:
 def sampled(record: Callable[..., Record], plain_nature: Callable[..., Any]) -> Callable[[Parameters], Record]:
     """The channel's own record of the same blocks."""
     return lambda p: record(sample(respond(p, plain_nature(p)), KEYS, FIRST, BLOCKS, COLD)[0])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_channel_takes_the_links_for_what_they_are(case: str, plain_nature: Callable[..., Any]) -> None:
+    found, expected = conditions(CASES[case]), plain_nature(CASES[case])
+    assert found.attack == expected.attack
+    for name in (field.name for field in fields(expected) if field.name != "attack"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-9), name
 
 
 @pytest.mark.parametrize("case", CASES)

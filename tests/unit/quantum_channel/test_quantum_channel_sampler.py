@@ -205,3 +205,11 @@ def test_what_is_forced_on_blinded_detectors_leaves_nothing_behind() -> None:
         assert (np.abs(got.arrivals_ps) > 200).any() == has_darks
         assert len(got.offsets) > 1000
         assert has_darks or not len(carry.due_slots)
+
+
+def test_darks_fall_where_a_gate_is_open() -> None:
+    link = replace(PLAIN, efficiency=0, dark_count_hz=1e7, gate_width_ps=200, dead_time_ps=0)
+    got, _ = sampler_compiled.sample(respond(link), KEYS, 0, 8, COLD)
+    assert len(got.offsets) > 1000
+    assert -100 <= got.arrivals_ps.min() < -95
+    assert 95 < got.arrivals_ps.max() < 100
