@@ -13,6 +13,7 @@ from typing import Final
 
 from bench.key_lab import Kmes, cpu_s, install_paths, line_of, network, testbed
 from bench.report import publish, table
+from qnetem.runtime.errors import DeadlineError, UnavailableError
 from qnetem.v1 import supervisor_pb2
 
 COMMAND = "python -m bench.keys"
@@ -161,15 +162,21 @@ async def _next_key(kmes: Kmes) -> None:
 
 
 async def _in_use_again(kmes: Kmes) -> None:
-    """Wait until keys go over the first relay again."""
+    """Wait until the first relay serves, and keys go over it again."""
     while True:
-        async with kmes.admin("r1") as before:
-            spent = sum(pool.relayed_bits for pool in (await before.status()).pools)
+        before = await _relayed_bits(kmes)
         await _next_key(kmes)
-        async with kmes.admin("r1") as after:
-            if sum(pool.relayed_bits for pool in (await after.status()).pools) > spent:
-                return
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)  # a relay notes what went through every half a second
+        if before is not None and (await _relayed_bits(kmes) or 0) > before:
+            return
+
+
+async def _relayed_bits(kmes: Kmes) -> int | None:
+    try:
+        async with kmes.admin("r1") as admin:
+            return sum(pool.relayed_bits for pool in (await admin.status()).pools)
+    except (UnavailableError, DeadlineError):
+        return None
 
 
 def main() -> None:
