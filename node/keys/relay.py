@@ -82,6 +82,8 @@ class Relay:
         self._hops = hops
         self._courier = courier
         self.book: Final = courier.book
+        # by path: how long what went through took, smoothed; a busy machine is not a dead relay
+        self._taken_s: dict[tuple[str, ...], float] = {}
 
     def paths(self, target: str, wish: RelayWish = RelayWish()) -> list[RelayPath]:
         """Return the paths to a target over relays as they are wished for, in the order to try them."""
@@ -211,8 +213,9 @@ class Relay:
         outcomes = {one.transfer_id: outcome for one, outcome in zip(delivery.transfers, ended, strict=True)}
         failure = next((outcome for outcome in ended if not outcome.is_acknowledged), None)
         if failure is None:
-            for one in delivery.transfers:
-                self.book.trust([*zip(one.path, one.path[1:], strict=False)])
+            for chosen in paths.values():
+                for path in chosen:
+                    self.book.trust_path(path)
             try:
                 return None, await self._relays.release(delivery.delivery_id, outcomes, is_held=wish.is_held)
             except ConflictError as error:  # the store gave it up as too old
@@ -232,9 +235,14 @@ class Relay:
         times = self._courier.times
         pause_s, is_first = times.retry_s, True
         while True:
-            timeout_s = max(times.hop_s, min(times.attempt_s + 3 * round_trip_s, attempts.left_s))
+            usual_s = max(times.attempt_s + 3 * round_trip_s, 4 * self._taken_s.get(one.path, 0.0))
+            timeout_s = max(times.hop_s, min(usual_s, attempts.left_s))
+            started_s = time.monotonic()
             outcome = await self._hops.attempt(one.path[1], one.request, timeout_s, is_first=is_first)
             self._hops.learn(outcome)
+            if outcome.is_acknowledged:
+                taken_s = time.monotonic() - started_s
+                self._taken_s[one.path] = 0.8 * self._taken_s.get(one.path, taken_s) + 0.2 * taken_s
             if outcome.is_acknowledged or outcome.is_refused:
                 return outcome
             is_first = False

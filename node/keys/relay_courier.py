@@ -123,16 +123,21 @@ class Courier:
             QnetemError: What the target answered.
         """
         doubt: QnetemError | None = None
-        for path in self.book.paths(target, time.monotonic()):
+        limit_s = self.times.call_s if timeout_s is None else timeout_s
+        paths = self.book.paths(target, time.monotonic())
+        for index, path in enumerate(paths):
+            # while there is another way, not longer than it takes to see that this one is dead
+            is_last = index == len(paths) - 1
             try:
-                answer = await self._over(path, message, self.times.call_s if timeout_s is None else timeout_s)
+                answer = await self._over(path, message, limit_s if is_last else min(limit_s, self.times.attempt_s))
             except (UnavailableError, DeadlineError) as error:
                 if error.is_definite and not isinstance(error, NoRouteError):
                     raise  # the target's own answer
                 if not isinstance(error, NoRouteError):
                     doubt = error
+                self.book.doubt_path(path.nodes, time.monotonic())
                 continue
-            self.book.trust(path.hops)
+            self.book.trust_path(path)
             return answer
         raise doubt or NoRouteError(f"no route to KME {target}")
 

@@ -12,9 +12,10 @@ __all__ = ["Hop", "PathBook", "PathTable", "RelayPath", "Suspicion"]
 
 Hop = tuple[str, str]
 # a hop that did not answer is suspect until it answers a probe, or for so long; one without key bits for as long as
-# links take to make some
+# links take to make some; a path that brought no answer, nobody knows from where, for a short while
 _DEAD_S: Final = 30.0
 _DRY_S: Final = 1.0
+_MUTE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class PathBook:
         self._own_node = own_node
         self._direct = {peer: RelayPath((own_node, peer)) for peer in neighbours}
         self._suspects: dict[Hop, Suspicion] = {}
+        self._mute: dict[tuple[str, ...], float] = {}
         self.table = PathTable()
 
     def is_newer(self, table: PathTable) -> bool:
@@ -101,8 +103,9 @@ class PathBook:
 
     def _worst(self, path: RelayPath, now_s: float) -> float:
         """Return 0 for a path without a suspect hop, else until when the worst is suspect."""
-        found = (self._suspects.get(hop) for hop in path.hops)
-        return max((one.until_s for one in found if one is not None and one.until_s > now_s), default=0.0)
+        found = [one.until_s for hop in path.hops if (one := self._suspects.get(hop)) is not None]
+        until_s = max([*found, self._mute.get(path.nodes, 0.0)], default=0.0)
+        return until_s if until_s > now_s else 0.0
 
     def choice(
         self, target: str, share_count: int, now_s: float, allowed: Collection[str] | None = None
@@ -115,10 +118,19 @@ class PathBook:
         """Note that a hop did not answer, or has no key bits."""
         self._suspects[hop] = Suspicion(now_s + (_DRY_S if is_dry else _DEAD_S), is_dry)
 
+    def doubt_path(self, nodes: tuple[str, ...], now_s: float) -> None:
+        """Note that a path brought no answer: one of its hops is to blame, and nobody knows which."""
+        self._mute[nodes] = now_s + _MUTE_S
+
     def trust(self, hops: Collection[Hop]) -> None:
         """Note that hops answered."""
         for hop in hops:
             self._suspects.pop(hop, None)
+
+    def trust_path(self, path: RelayPath) -> None:
+        """Note that a whole path answered."""
+        self._mute.pop(path.nodes, None)
+        self.trust(path.hops)
 
     def suspects(self, now_s: float) -> dict[Hop, Suspicion]:
         """Return the hops that are suspect now."""

@@ -252,6 +252,17 @@ def test_the_best_ranked_path_is_taken_and_a_suspect_hop_gone_around() -> None:
     assert chosen(made, "d", now_s=101.5) == ["abd"]
 
 
+def test_a_path_that_brought_no_answer_is_taken_later_and_its_hops_are_not_blamed() -> None:
+    made = book("abd", "acd", "abe")
+    made.doubt_path(tuple("abd"), 0.0)
+    assert chosen(made, "d", now_s=1.0) == ["acd"]
+    assert chosen(made, "e", now_s=1.0) == ["abe"]
+    assert chosen(made, "d", now_s=6.0) == ["abd"]
+    made.doubt_path(tuple("abd"), 6.0)
+    made.trust_path(RelayPath(tuple("abd")))
+    assert chosen(made, "d", now_s=6.0) == ["abd"]
+
+
 def test_a_neighbour_needs_no_installed_path_and_may_have_one() -> None:
     made = book("acdb")
     assert chosen(made, "b") == ["ab"]
