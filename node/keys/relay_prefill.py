@@ -23,7 +23,9 @@ __all__ = ["ASKED_MARKS", "Marks", "Prefill"]
 _ASKED_S: Final = 300.0
 _LOOK_S: Final = 0.5
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
-_BLOCK_BITS: Final = 8192
+# a block that fails on the way has cost the hops before: begin small, double while it goes well
+_LEAST_BITS: Final = 512
+_MOST_BITS: Final = 8192
 # what first hops keep for those who ask now
 _RESERVE_BITS: Final = 4096
 _log = get_logger("node.keys.relay")
@@ -50,6 +52,7 @@ class Prefill:
         self._named = dict(named)
         self._asked: dict[str, float] = {}
         self._filling: set[str] = set()
+        self._block_bits: dict[str, int] = {}
         # by node: how often in a row it failed, and when it is tried again
         self._failures: dict[str, tuple[int, float]] = {}
         self._wake = asyncio.Event()
@@ -85,13 +88,15 @@ class Prefill:
                 if missing < 16:
                     self._filling.discard(node)
                     break
-                size_bits = min(_BLOCK_BITS, 2 * missing // 16 * 16)
+                size_bits = min(self._block_bits.get(node, _LEAST_BITS), 2 * missing // 16 * 16)
                 if not await self._has_enough(node, size_bits):
                     return
                 await self._relay.fill(node, size_bits)
+                self._block_bits[node] = min(2 * self._block_bits.get(node, _LEAST_BITS), _MOST_BITS)
                 available = (await self._store.pool(node)).available_bits
             self._failures.pop(node, None)
         except QnetemError as error:
+            self._block_bits.pop(node, None)
             count = self._failures.get(node, (0, 0.0))[0]
             pause_s = _PAUSES_S[min(count, len(_PAUSES_S) - 1)] * random.uniform(0.75, 1.25)
             self._failures[node] = (count + 1, time.monotonic() + pause_s)
