@@ -37,6 +37,8 @@ _BLOCK_EVENTS: Final = ("parity_query", "block_corrected", "block_prepared", "bl
 # what may be in post-processing at a time: enough small blocks to hide round trips, few enough large ones for memory
 _BLOCKS_LIMIT: Final = 12
 _BITS_LIMIT: Final = 24_000_000
+# of the clicks that have a partner in their own slot
+_PARTNERS_SHARE: Final = 0.25
 
 
 class TransmitterSession:
@@ -259,6 +261,9 @@ class TransmitterSession:
             values = packed.unpack(report.values, len(indices))
             errors = int((values != bits)[sifted.matches == 1].sum())
             is_slipped = errors >= SLIPPED_PROB * match_count and match_count >= LEAST_COMPARED
+            if self.partners is not None:
+                # in slots of other pulses the transmitter's own detectors saw next to nothing
+                is_slipped |= can_match < _PARTNERS_SHARE * self.config.planned.transmitter_efficiency * len(indices)
             # once a train: what the receiver had reported before it knew is as wrong
             if is_slipped and not train.is_slipped:
                 shift = await missed_slots(self.device, self.partners, report.train_id, indices, receiver_bases, values)
