@@ -6,22 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.keys.records import Pool
+from node.keys.relay_conservation import spent_bits
 
-__all__ = ["PoolTrend", "Trend", "spent_bits"]
+__all__ = ["PoolTrend", "Trend"]
 
 _SAMPLES: Final = 31
-
-
-def spent_bits(pool: Pool) -> int:
-    """Return the bits of a pool that have left it, in whatever way."""
-    return (
-        pool.delivered_bits
-        + pool.relayed_bits
-        + pool.tags_bits
-        + pool.voided_bits
-        + pool.expired_bits
-        + pool.quarantined_bits
-    )
 
 
 @dataclass(frozen=True, slots=True)
