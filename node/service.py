@@ -198,6 +198,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
             answers={"agree": desk.answer},
             kem=kem,
             is_relay=config.node.is_relay,
+            relay_nodes=config.node.relay_nodes,
             share_count=max(1, config.node.share_count),
             prefills={one.peer_node: Marks(one.low_bits, one.high_bits) for one in config.node.prefills},
             emulated_s=lambda: process.clock.now_ps() / PS_PER_S,

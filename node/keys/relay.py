@@ -24,6 +24,7 @@ from qnetem.runtime.log import get_logger
 __all__ = ["Relay", "RelayWish"]
 
 _T = TypeVar("_T")
+_OTHER_BITS_ROUNDS: Final = 4
 _log = get_logger("node.keys.relay")
 
 
@@ -51,12 +52,18 @@ class RelayWish:
 class _Attempts:
     """What was tried for one request."""
 
+    bits: int
     deadline_s: float
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
     def left_s(self) -> float:
         return self.deadline_s - time.monotonic()
+
+    @property
+    def is_stubborn(self) -> bool:
+        """Whether other bits were tried often enough."""
+        return sum(one.wants_other_bits for one in self.outcomes) >= _OTHER_BITS_ROUNDS
 
     def error(self, targets: Collection[str], asked: str) -> QnetemError:
         """Return what to raise when nothing is left to try."""
@@ -131,7 +138,7 @@ class Relay:
             )
 
         asked = f"{number} of {size_bits} bits"
-        return await self._deliver(remote_saes, wish, opened, asked)
+        return await self._deliver(remote_saes, wish, opened, number * size_bits, asked)
 
     async def fill(self, target: str, size_bits: int) -> None:
         """Add a block of fresh bits to the pool shared with a target; half of it is each end's to give.
@@ -143,16 +150,17 @@ class Relay:
         async def opened(paths: Mapping[str, Sequence[RelayPath]]) -> Delivery:
             return await self._relays.open_block(paths[target][0].nodes, size_bits)
 
-        await self._deliver([target], RelayWish(), opened, f"{size_bits} bits")
+        await self._deliver([target], RelayWish(), opened, size_bits, f"{size_bits} bits")
 
     async def _deliver(
         self,
         targets: Collection[str],
         wish: RelayWish,
         opened: Callable[[Mapping[str, Sequence[RelayPath]]], Awaitable[Delivery]],
+        bits: int,
         asked: str,
     ) -> list[IssuedKey]:
-        attempts = _Attempts(time.monotonic() + self._courier.times.total_s)
+        attempts = _Attempts(bits, time.monotonic() + self._courier.times.total_s)
         pause_s = self._courier.times.retry_s
         while True:
             now_s = time.monotonic()
@@ -166,7 +174,9 @@ class Relay:
             attempts.outcomes.append(outcome)
             _log.warning("relay.attempt.failed", targets=sorted(targets), reason=outcome.reason, hop=list(outcome.hop))
             is_fresh = self._has_sound(targets, wish)
-            if attempts.left_s < self._courier.times.attempt_s or (outcome.is_dry and not is_fresh):
+            # a refusal is the same again, and has cost the hops before it
+            is_final = (outcome.is_refused and not outcome.is_silent and not is_fresh) or attempts.is_stubborn
+            if attempts.left_s < self._courier.times.attempt_s or is_final:
                 raise attempts.error(targets, asked)
             if not is_fresh:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
@@ -186,12 +196,16 @@ class Relay:
         attempts: _Attempts,
     ) -> tuple[Outcome | None, list[IssuedKey]]:
         """Try once with fresh keys: None and the keys, or why it failed. What failed is void by then."""
+        # before a bit is spent: what failed lately is asked whether it is back
+        for path in (path for chosen in paths.values() for path in chosen):
+            failure = await self._trouble(path, attempts.bits)
+            if failure is not None:
+                return failure, []
         firsts = sorted({path.nodes[1] for chosen in paths.values() for path in chosen})
-        # before a bit is spent
         for neighbour, failed in zip(firsts, await _all([self._hops.ready(one) for one in firsts]), strict=True):
             if isinstance(failed, NoRouteError):
                 outcome = Outcome(False, True, failed.reason, (self._courier.own_node, neighbour))
-                self._hops.learn(outcome)
+                self._hops.learn(outcome, attempts.bits)
                 return outcome, []
             if isinstance(failed, BaseException):
                 raise failed
@@ -199,7 +213,7 @@ class Relay:
             delivery = await opened(paths)
         except PoolExhaustedError as error:
             outcome = Outcome(False, True, error.reason, (self._courier.own_node, _named(error, firsts)))
-            self._hops.learn(outcome)
+            self._hops.learn(outcome, attempts.bits)
             return outcome, []
         round_trips = {path.nodes: path.round_trip_s for chosen in paths.values() for path in chosen}
         try:
@@ -223,6 +237,16 @@ class Relay:
         await self._give_up(delivery, failure.reason, outcomes)
         return failure, []
 
+    async def _trouble(self, path: RelayPath, bits: int) -> Outcome | None:
+        """Return why a path is no use now, as far as can be known without spending anything."""
+        now_s = time.monotonic()
+        dry = self.book.dry_hop(path, bits, now_s)
+        if dry is not None:
+            return Outcome(False, True, PoolExhaustedError.reason, dry)
+        if self.book.is_sound(path, now_s) or await self._courier.ping(path):
+            return None
+        return Outcome(False, True, NoRouteError.reason, ("", ""))
+
     async def _sent(
         self,
         one: Sent,
@@ -239,7 +263,7 @@ class Relay:
             timeout_s = max(times.hop_s, min(usual_s, attempts.left_s))
             started_s = time.monotonic()
             outcome = await self._hops.attempt(one.path[1], one.request, timeout_s, is_first=is_first)
-            self._hops.learn(outcome)
+            self._hops.learn(outcome, attempts.bits)
             if outcome.is_acknowledged:
                 taken_s = time.monotonic() - started_s
                 self._taken_s[one.path] = 0.8 * self._taken_s.get(one.path, taken_s) + 0.2 * taken_s

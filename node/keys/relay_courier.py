@@ -175,10 +175,23 @@ class Courier:
 
     async def probe(self, hop: Hop, nodes: tuple[str, ...]) -> bool:
         """Return whether a hop that was silent answers: an empty void goes to its end over `nodes`."""
+        is_back = await self._answers(nodes, 0.0)
+        if is_back:
+            self.book.trust([hop])
+        return is_back
+
+    async def ping(self, path: RelayPath) -> bool:
+        """Return whether a whole path answers; it costs no bits."""
+        is_back = await self._answers(path.nodes, path.round_trip_s)
+        if is_back:
+            self.book.trust_path(path)
+        return is_back
+
+    async def _answers(self, nodes: tuple[str, ...], round_trip_s: float) -> bool:
         try:
             channel = await self.connected(nodes[1])
-            await self.carry(channel, nodes, pb.VoidTransfersRequest(), self.times.attempt_s)
+            timeout_s = self.times.attempt_s + 3 * round_trip_s
+            await self.carry(channel, nodes, pb.VoidTransfersRequest(), timeout_s)
         except QnetemError:
             return False
-        self.book.trust([hop])
         return True

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from node.keys.records import BlockPendingError, PoolExhaustedError
+from node.keys.records import BlockPendingError, PoolExhaustedError, UnusableBlocksError
 from node.keys.relay_courier import Courier, NoRouteError
 from node.keys.relay_frame import wire_pieces
 from node.keys.relay_paths import Hop
 from node.keys.relay_store import RelayStore
 from node.keys.store import KeyStore
 from qnetem.runtime import rpc
-from qnetem.runtime.errors import DeadlineError, QnetemError, StorageError, UnavailableError
+from qnetem.runtime.errors import ConflictError, DeadlineError, QnetemError, StorageError, UnavailableError
 from qnetem.runtime.log import get_logger
 from qnetem.v1 import key_relay_pb2 as pb
 from qnetem.v1 import key_relay_pb2_grpc as pb_grpc
@@ -26,6 +26,8 @@ from qnetem.v1 import key_relay_pb2_grpc as pb_grpc
 __all__ = ["Hops", "Outcome", "response_of"]
 
 _BURNS_PER_CALL: Final = 512
+# other bits may do: the hop itself is sound
+_OTHER_BITS: Final = frozenset((UnusableBlocksError.reason, ConflictError.reason, BlockPendingError.reason))
 _SILENT: Final = frozenset((NoRouteError.reason, UnavailableError.reason, DeadlineError.reason))
 _log = get_logger("node.keys.relay")
 
@@ -50,6 +52,11 @@ class Outcome:
     def is_dry(self) -> bool:
         """Whether the hop has no key bits."""
         return self.reason == PoolExhaustedError.reason
+
+    @property
+    def wants_other_bits(self) -> bool:
+        """Whether the same over the same hop may succeed with other bits of the pool."""
+        return self.reason in _OTHER_BITS
 
     @property
     def is_silent(self) -> bool:
@@ -149,10 +156,10 @@ class Hops:
             await rpc.call(stub.BurnPads, pb.BurnPadsRequest(pads=pads), timeout_s=timeout_s)
             await self._relays.confirm_burns([one.transfer_id for one in burns])
 
-    def learn(self, outcome: Outcome) -> None:
-        """Remember a hop that failed, so that paths over it are taken last."""
-        if outcome.is_dry or outcome.is_silent:
-            self._courier.book.doubt(outcome.hop, time.monotonic(), is_dry=outcome.is_dry)
+    def learn(self, outcome: Outcome, asked_bits: int) -> None:
+        """Remember a hop that failed for so many bits, so that paths over it are taken last."""
+        if not outcome.is_acknowledged and outcome.hop[0] and not outcome.wants_other_bits:
+            self._courier.book.doubt(outcome.hop, time.monotonic(), is_dry=outcome.is_dry, asked_bits=asked_bits)
 
 
 def response_of(outcome: Outcome, *, maybe_retained: bool) -> pb.RelayResponse:

@@ -54,10 +54,11 @@ class PathTable:
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """Why a hop is gone around, and until when; a dry one has no key bits, the others did not answer."""
+    """Why a hop is gone around, and until when: it did not answer, or, dry, had not `asked_bits` of key."""
 
     until_s: float
     is_dry: bool
+    asked_bits: int = 0
 
 
 class PathBook:
@@ -97,6 +98,14 @@ class PathBook:
         distinct = list({path.nodes: path for path in reversed(usable)}.values())[::-1]
         return sorted(distinct, key=lambda path: self._worst(path, now_s))  # stable: the rank decides among equals
 
+    def dry_hop(self, path: RelayPath, bits: int, now_s: float) -> Hop | None:
+        """Return a hop of the path, behind the first, that had less than so many key bits a moment ago."""
+        for hop in path.hops[1:]:
+            one = self._suspects.get(hop)
+            if one is not None and one.is_dry and one.until_s > now_s and one.asked_bits <= bits:
+                return hop
+        return None
+
     def is_sound(self, path: RelayPath, now_s: float) -> bool:
         """Return whether no hop of the path is suspect."""
         return self._worst(path, now_s) == 0
@@ -114,9 +123,9 @@ class PathBook:
         paths = self.paths(target, now_s, allowed)
         return next(_disjoint(paths, share_count), ())
 
-    def doubt(self, hop: Hop, now_s: float, *, is_dry: bool = False) -> None:
-        """Note that a hop did not answer, or has no key bits."""
-        self._suspects[hop] = Suspicion(now_s + (_DRY_S if is_dry else _DEAD_S), is_dry)
+    def doubt(self, hop: Hop, now_s: float, *, is_dry: bool = False, asked_bits: int = 0) -> None:
+        """Note that a hop did not answer, or had not `asked_bits` of key."""
+        self._suspects[hop] = Suspicion(now_s + (_DRY_S if is_dry else _DEAD_S), is_dry, asked_bits)
 
     def doubt_path(self, nodes: tuple[str, ...], now_s: float) -> None:
         """Note that a path brought no answer: one of its hops is to blame, and nobody knows which."""

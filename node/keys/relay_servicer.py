@@ -1,7 +1,7 @@
 """node.keys.relay_servicer: what a KME does for transfers and messages that neighbours bring. Edge: gRPC."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 from node.keys.directory import Directory
@@ -31,7 +31,7 @@ Answer = Callable[[str, Any], Awaitable[Any]]
 
 
 class NotARelayError(DeniedError):
-    """This node relays keys of nobody else."""
+    """The node relays keys of nobody else."""
 
     reason = "NOT_A_RELAY"
 
@@ -49,6 +49,7 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         hold_agreed: HoldAgreed,
         *,
         is_relay: bool,
+        relay_nodes: Collection[str],
     ) -> None:
         """Serve one KME.
 
@@ -61,6 +62,7 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
                 answered here.
             hold_agreed: Holds what a source agrees on with this KME for hybrid keys.
             is_relay: It passes keys of others on.
+            relay_nodes: The neighbours that do: from others nothing is taken that they did not begin themselves.
         """
         self._directory = directory
         self._relays = relays
@@ -69,6 +71,7 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         self._answers = {"void_transfers": self._void_transfers, **answers}
         self._hold_agreed = hold_agreed
         self._is_relay = is_relay
+        self._relay_nodes = frozenset(relay_nodes)
         # went through, and not noted on the disk yet
         self._settled: list[str] = []
 
@@ -172,6 +175,8 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         at = nodes.index(own_node) if own_node in nodes else 0
         if at == 0 or nodes[at - 1] != self._neighbour(context):
             raise DeniedError(f"the caller is not before {own_node} on the path")
+        if at > 1 and nodes[at - 1] not in self._relay_nodes:
+            raise NotARelayError(f"{nodes[at - 1]} relays for nobody")
         if at + 1 == len(nodes):
             return None
         if not self._is_relay:

@@ -1,7 +1,7 @@
 """node.keys.relaying: what a KME needs to give keys to KMEs near and far, put together. Wiring."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,7 @@ class Relaying:
         channel: Callable[[str], grpc.aio.Channel | None],
         *,
         is_relay: bool = False,
+        relay_nodes: Collection[str] = (),
         share_count: int = 1,
         answers: Mapping[str, Answer] | None = None,
         kem: Kem | None = None,
@@ -74,6 +75,7 @@ class Relaying:
             directory: Who is where.
             channel: The channel to a neighbour's peer listener; None while there is none.
             is_relay: This node passes keys of others on.
+            relay_nodes: The neighbours that do.
             share_count: Keys for other KMEs go in so many shares.
             answers: Who answers further messages that are carried here, by their names in CarryRequest.
             kem: Opens what hybrid keys come with; None: there are none.
@@ -97,7 +99,14 @@ class Relaying:
             **(answers or {}),
         }
         relay_servicer = KeyRelayServicer(
-            directory, relays, hops, courier, all_answers, exchange_servicer.hold_agreed, is_relay=is_relay
+            directory,
+            relays,
+            hops,
+            courier,
+            all_answers,
+            exchange_servicer.hold_agreed,
+            is_relay=is_relay,
+            relay_nodes=relay_nodes,
         )
         return cls(
             book=book,

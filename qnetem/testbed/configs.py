@@ -100,6 +100,8 @@ class ConfigMaker:
         )
         config.key_delivery.CopyFrom(key_delivery(self.topology))
         config.is_relay = self.topology.nodes[name].kind == "trusted-relay"
+        peers = {link.peer_of(name) for link in links}
+        config.relay_nodes.extend(sorted(p for p in peers if self.topology.nodes[p].kind == "trusted-relay"))
         config.prefills.extend(prefills_at(self.topology, name))
         config.share_count = self.topology.share_count
         address = self._controller_address()

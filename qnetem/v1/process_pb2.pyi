@@ -319,6 +319,7 @@ class NodeConfig(_message.Message):
     IS_RELAY_FIELD_NUMBER: _builtins.int
     PREFILLS_FIELD_NUMBER: _builtins.int
     SHARE_COUNT_FIELD_NUMBER: _builtins.int
+    RELAY_NODES_FIELD_NUMBER: _builtins.int
     KEY_DELIVERY_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
     reproducible_secret: _builtins.bytes
@@ -358,6 +359,10 @@ class NodeConfig(_message.Message):
         """Pools with nodes that are no neighbours, to be kept filled from here."""
 
     @_builtins.property
+    def relay_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Neighbours that relay keys of others: from no other neighbour is anything taken that it did not begin itself."""
+
+    @_builtins.property
     def key_delivery(self) -> Global___KeyDeliveryConfig:
         """How SAEs are served here; absent: as its defaults say."""
 
@@ -378,12 +383,13 @@ class NodeConfig(_message.Message):
         is_relay: _builtins.bool = ...,
         prefills: _abc.Iterable[Global___PrefillConfig] | None = ...,
         share_count: _builtins.int = ...,
+        relay_nodes: _abc.Iterable[_builtins.str] | None = ...,
         key_delivery: Global___KeyDeliveryConfig | None = ...,
         policies: _abc.Iterable[Global___KeyPolicyConfig] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "key_delivery", b"key_delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "key_delivery", b"key_delivery", "links", b"links", "policies", b"policies", "prefills", b"prefills", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count", "storage_key_path", b"storage_key_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "key_delivery", b"key_delivery", "links", b"links", "policies", b"policies", "prefills", b"prefills", "relay_nodes", b"relay_nodes", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count", "storage_key_path", b"storage_key_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,7 @@
 """Keys relayed over KMEs on real sockets: hops, several targets, shares, detours, and what failures leave behind."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -424,3 +425,44 @@ async def test_a_pool_is_given_from_though_the_second_relay_of_the_best_way_is_f
         assert count == 1
         await net.issue("app-a", ["app-d"])
         assert net.doors["e"].carried_count == count  # the other way at once
+
+
+async def test_a_node_that_is_no_relay_brings_nothing_that_it_did_not_begin(open_network: Any) -> None:
+    async with open_network(LINE, "a b c d", "a b", "b c d", endpoints="c") as net:
+        with pytest.raises(UnavailableError, match="NOT_A_RELAY between c and d"):
+            await net.issue("app-a", ["app-d"])
+        await net.settled()
+        assert (await net.pool("d", "c")).relayed_bits == 0
+        keys = await net.issue("app-c", ["app-d"])
+        assert await net.collect("app-d", "app-c", keys) == keys
+        # what c carries for others is not answered either
+        probe = pb.CarryRequest(path=["a", "b", "c", "d"], void_transfers=pb.VoidTransfersRequest())
+        with pytest.raises(DeniedError, match="c relays for nobody"):
+            await rpc.call(pb_grpc.KeyRelayServiceStub(net.kmes["a"].channels["b"]).Carry, probe, timeout_s=5)
+
+
+async def test_while_the_only_way_is_known_to_be_silent_or_dry_nothing_more_is_spent(open_network: Any) -> None:
+    async with open_network(LINE, "a b c d") as net:
+        net.doors["c"].is_frozen = True
+        with pytest.raises(UnavailableError):
+            await net.issue("app-a", ["app-d"])
+        await until(lambda: _none_left(net.kmes["a"].relaying.relays.peers_to_burn()))
+        spent = await net.pool("a", "b")
+        for _ in range(2):
+            with pytest.raises(UnavailableError):
+                await net.issue("app-a", ["app-d"])
+        assert await net.pool("a", "b") == spent
+        net.doors["c"].is_frozen = False
+        # back: found by the request itself, or by a probe before it
+        keys = await net.issue("app-a", ["app-d"])
+        assert await net.collect("app-d", "app-a", keys) == keys
+        net.kmes["a"].relaying.book.doubt(("b", "c"), time.monotonic() + 100, is_dry=True, asked_bits=512)
+        spent = await net.pool("a", "b")
+        with pytest.raises(PoolExhaustedError):
+            await net.issue("app-a", ["app-d"], 2)
+        assert await net.pool("a", "b") == spent
+        await net.issue("app-a", ["app-d"], 1)  # less than what was not there
+
+
+async def _none_left(found: Awaitable[set[str]]) -> bool:
+    return not await found

@@ -79,6 +79,7 @@ def with_relay(**keys: Any) -> Topology:
 def test_trusted_relays_relay_and_endpoints_do_not() -> None:
     configs = configs_of(with_relay())
     assert [configs[node].node.is_relay for node in "abc"] == [False, True, False]
+    assert [list(configs[node].node.relay_nodes) for node in "abc"] == [["b"], [], ["b"]]
     assert [configs[node].node.share_count for node in "abc"] == [1, 1, 1]
     assert not any(configs[node].node.prefills for node in "abc")
 
