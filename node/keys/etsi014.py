@@ -199,7 +199,10 @@ class _Handler:
         else:
             key_ids = wire.dec_from_body(body, limits) if request.method == "POST" else wire.dec_from_query(query)
             keys = await self._delivery.dec_keys(caller, sae_id, key_ids)
-        return _json(200, wire.key_container(keys))
+        answer = _json(200, wire.key_container(keys))
+        for key in keys:
+            key.key.wipe()
+        return answer
 
     async def _route_stream(
         self, request: web.BaseRequest, segments: Sequence[str], streams: KeyStreams
