@@ -149,12 +149,12 @@ def _live_candidates(  # type: ignore[no-untyped-def]
         if slot >= BLOCK:
             break
         low = np.uint32(start + np.uint32(slot))
-        c, level = _sent(low, high, keys[1, 2], keys[1, 3], keys[1, 0], keys[1, 1], basis_thresholds[0])
+        c, level = sent(low, high, keys[1, 2], keys[1, 3], keys[1, 0], keys[1, 1], basis_thresholds[0])
         for t in range(len(intensity_thresholds)):
             c += np.int32(np.uint64(level) >= intensity_thresholds[t]) * np.int32(8)
         if np.uint64(keep[j]) >= accept_intensity[c >> 3]:
             continue
-        c += _received(low, high, keys[2, 2], keys[2, 3], keys[2, 0], keys[2, 1], basis_thresholds[1])
+        c += received(low, high, keys[2, 2], keys[2, 3], keys[2, 0], keys[2, 1], basis_thresholds[1])
         if np.uint64(keep[j]) >= accept[c]:
             continue
         land, code, arrival_ps = slot, np.int64(0), np.int32(0)
