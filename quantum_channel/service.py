@@ -18,7 +18,7 @@ from quantum_channel.metrics import LinkCollector
 from quantum_channel.nature import Ends, Nature
 from quantum_channel.parameters import BadLinkError
 from quantum_channel.sampler import Keys, Sampler
-from quantum_channel.states import change_fields, link_state
+from quantum_channel.states import change_fields, link_state, told_fields
 from quantum_channel.time_transfer import stamps
 from quantum_channel.train import BadTrainError
 
@@ -115,7 +115,7 @@ class QuantumChannelServicer(quantum_channel_pb2_grpc.QuantumChannelServiceServi
 
     def _told(self, nature: Nature, how: str, context: Any) -> None:
         self._process.journal.write(
-            "quantum_channel.link.changed", how=how, by=rpc.caller_uri(context), **change_fields(nature.link)
+            "quantum_channel.link.changed", how=how, by=rpc.caller_uri(context), **told_fields(nature.link)
         )
 
 

@@ -10,7 +10,7 @@ from quantum_channel.link import Link
 from quantum_channel.nature import Nature
 from quantum_channel.parameters import SETTABLE
 
-__all__ = ["change_fields", "link_state"]
+__all__ = ["change_fields", "link_state", "told_fields"]
 
 
 def link_state(nature: Nature, now_ps: int) -> quantum_channel_pb2.QuantumLinkState:
@@ -37,13 +37,24 @@ def link_state(nature: Nature, now_ps: int) -> quantum_channel_pb2.QuantumLinkSt
     )
 
 
-def change_fields(link: Link) -> dict[str, Any]:
-    """Return what a journal has to say of a change, so that the clicks can be made again."""
-    parameters, controls = link.at(link.effective_since_ps), link.course.controls
+def told_fields(link: Link) -> dict[str, Any]:
+    """Return what a journal has to say of what devices were told: it comes often, and nothing else has changed."""
+    controls = link.course.controls
     return {
         "link_id": link.link_id,
         "effective_from_block": link.effective_from_block,
         "effective_since_ps": link.effective_since_ps,
+        "aligned_ps": controls.aligned_ps,
+        "tuned_gate_offset_ps": controls.gate_offset_ps,
+        "intensity_trim_ratio": controls.intensity_trim_ratio,
+    }
+
+
+def change_fields(link: Link) -> dict[str, Any]:
+    """Return what a journal has to say of a change, so that the clicks can be made again."""
+    parameters = link.at(link.effective_since_ps)
+    return {
+        **told_fields(link),
         "layers": [
             {
                 "settings": dict(layer.settings),
@@ -53,8 +64,5 @@ def change_fields(link: Link) -> dict[str, Any]:
             }
             for layer in link.layers
         ],
-        "aligned_ps": controls.aligned_ps,
-        "tuned_gate_offset_ps": controls.gate_offset_ps,
-        "intensity_trim_ratio": controls.intensity_trim_ratio,
         **{name: getattr(parameters, name) for name in sorted(SETTABLE)},
     }
