@@ -6,6 +6,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from node.status import POOL_SUMS
 from qnetem.v1 import node_pb2
 
 __all__ = ["NodeCollector"]
@@ -38,7 +39,6 @@ _COUNTERS: Final = {
     "discarded_trains": "discarded_trains_count",
     "alignments": "alignments_count",
 }
-_POOL: Final = ("available_bits", "peer_available_bits", "assigned_bits", "delivered_bits", "quarantined_bits")
 
 
 class NodeCollector(Collector):
@@ -68,7 +68,7 @@ class NodeCollector(Collector):
             yield counter
         yield from self._monitors(links)
         pools = self._pools()
-        for name in _POOL:
+        for name in POOL_SUMS:
             gauge = GaugeMetricFamily(f"qnetem_pool_{name}", "Bits shared with a peer.", labels=["peer_node"])
             for pool in pools:
                 gauge.add_metric([pool.peer_node], getattr(pool, name))

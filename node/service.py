@@ -29,7 +29,7 @@ from node.links import LinkSessionServicer, ReceiverLink, TransmitterLink
 from node.metrics import NodeCollector
 from node.qkd.authentication import authenticated
 from node.qkd.withdrawal import withdraw_insecure
-from node.status import link_status, pool_status, telemetry_of
+from node.status import POOL_SUMS, link_status, pool_status, telemetry_of
 from qnetem.runtime import identity, rpc
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import BadInputError, StorageError
@@ -145,7 +145,7 @@ async def _publish_forever(node: NodeContext, board: _Board, admin: KeyAdminServ
         for pool in board.pools:
             telemetry.publish(
                 f"pool/{pool.peer_node}/metrics",
-                {"available_bits": pool.available_bits, "peer_available_bits": pool.peer_available_bits},
+                {name: getattr(pool, name) for name in POOL_SUMS},
             )
         await asyncio.sleep(_TELEMETRY_S)
 

@@ -9,8 +9,9 @@ from node.qkd.protocols import protocol_of
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.v1 import link_session_pb2, node_pb2, process_pb2
 
-__all__ = ["link_status", "pool_status", "telemetry_of"]
+__all__ = ["POOL_SUMS", "link_status", "pool_status", "telemetry_of"]
 
+POOL_SUMS: Final = tuple(f.name for f in node_pb2.PoolStatus.DESCRIPTOR.fields if f.name.endswith("_bits"))
 _TELEMETRY: Final = (
     "qber_prob",
     "clicks_hz",
@@ -87,14 +88,7 @@ def _monitor_status(reading: Reading) -> node_pb2.MonitorStatus:
 
 def pool_status(pool: Pool) -> node_pb2.PoolStatus:
     """Return the sums of a pool."""
-    return node_pb2.PoolStatus(
-        peer_node=pool.peer_node,
-        available_bits=pool.available_bits,
-        peer_available_bits=pool.peer_available_bits,
-        assigned_bits=pool.assigned_bits,
-        delivered_bits=pool.delivered_bits,
-        quarantined_bits=pool.quarantined_bits,
-    )
+    return node_pb2.PoolStatus(peer_node=pool.peer_node, **{name: getattr(pool, name) for name in POOL_SUMS})
 
 
 def telemetry_of(status: node_pb2.NodeLinkStatus) -> dict[str, str | int | float | bool | None]:

@@ -317,6 +317,14 @@ class PoolStatus(_message.Message):
     ASSIGNED_BITS_FIELD_NUMBER: _builtins.int
     DELIVERED_BITS_FIELD_NUMBER: _builtins.int
     QUARANTINED_BITS_FIELD_NUMBER: _builtins.int
+    MADE_BITS_FIELD_NUMBER: _builtins.int
+    UNCONFIRMED_BITS_FIELD_NUMBER: _builtins.int
+    KEPT_BITS_FIELD_NUMBER: _builtins.int
+    RESERVED_BITS_FIELD_NUMBER: _builtins.int
+    RELAYED_BITS_FIELD_NUMBER: _builtins.int
+    TAGS_BITS_FIELD_NUMBER: _builtins.int
+    VOIDED_BITS_FIELD_NUMBER: _builtins.int
+    EXPIRED_BITS_FIELD_NUMBER: _builtins.int
     peer_node: _builtins.str
     available_bits: _builtins.int
     """This node may give them as master."""
@@ -325,6 +333,15 @@ class PoolStatus(_message.Message):
     assigned_bits: _builtins.int
     delivered_bits: _builtins.int
     quarantined_bits: _builtins.int
+    made_bits: _builtins.int
+    """As in KeyPool (key_admin.proto): made is the sum of all the others, those above included."""
+    unconfirmed_bits: _builtins.int
+    kept_bits: _builtins.int
+    reserved_bits: _builtins.int
+    relayed_bits: _builtins.int
+    tags_bits: _builtins.int
+    voided_bits: _builtins.int
+    expired_bits: _builtins.int
     def __init__(
         self,
         *,
@@ -334,10 +351,18 @@ class PoolStatus(_message.Message):
         assigned_bits: _builtins.int = ...,
         delivered_bits: _builtins.int = ...,
         quarantined_bits: _builtins.int = ...,
+        made_bits: _builtins.int = ...,
+        unconfirmed_bits: _builtins.int = ...,
+        kept_bits: _builtins.int = ...,
+        reserved_bits: _builtins.int = ...,
+        relayed_bits: _builtins.int = ...,
+        tags_bits: _builtins.int = ...,
+        voided_bits: _builtins.int = ...,
+        expired_bits: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_bits", b"assigned_bits", "available_bits", b"available_bits", "delivered_bits", b"delivered_bits", "peer_available_bits", b"peer_available_bits", "peer_node", b"peer_node", "quarantined_bits", b"quarantined_bits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_bits", b"assigned_bits", "available_bits", b"available_bits", "delivered_bits", b"delivered_bits", "expired_bits", b"expired_bits", "kept_bits", b"kept_bits", "made_bits", b"made_bits", "peer_available_bits", b"peer_available_bits", "peer_node", b"peer_node", "quarantined_bits", b"quarantined_bits", "relayed_bits", b"relayed_bits", "reserved_bits", b"reserved_bits", "tags_bits", b"tags_bits", "unconfirmed_bits", b"unconfirmed_bits", "voided_bits", b"voided_bits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
