@@ -22,7 +22,7 @@ from quantum_channel.client import Clicks, QuantumChannelClient
 __all__ = ["Answered", "ReceiverControl"]
 
 # wall seconds between alignments that nothing but bad test trains asks for
-_REALIGN_S: Final = 5.0
+_REALIGN_S: Final = 1.0
 _FWHM_PER_SIGMA: Final = 2.3548
 # arrivals that spread more over a slot have no phase
 _SHARP_SHARE: Final = 0.35
@@ -181,8 +181,9 @@ class ReceiverControl:
         elif part.compared_count < LEAST_COMPARED or self._gate.is_scanning:
             return
         elif part.error_count >= SLIPPED_PROB * part.compared_count:
-            # two-way transfer told of another clock
+            # another clock than two-way transfer told of, or a polarisation that has turned round since it was aligned
             if self._clock.state.is_locked:
+                await self._realign()
                 await self._clock.synchronise(self._channel)
         elif not self._is_confirmed and (self._clock.state.is_locked or not self._is_sharp):
             self._is_confirmed = True
@@ -195,7 +196,12 @@ class ReceiverControl:
         is_bad = part.is_test and is_many and part.error_count >= degraded_prob * part.compared_count
         if self._alignment.is_due:
             await self._align("errors", key_block)
-        elif is_bad and time.monotonic() - self._aligned_s >= _REALIGN_S:
+        elif is_bad:
+            await self._realign(key_block)
+
+    async def _realign(self, key_block: int = -1) -> None:
+        """Align because test trains are bad, if the last time is not just over."""
+        if time.monotonic() - self._aligned_s >= _REALIGN_S:
             await self._align("test", key_block)
 
     def see_key_block(self, number: int, bit_count: int, error_count: int) -> None:
