@@ -282,7 +282,7 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
     r = response
     live_prob = 1.0 / (1.0 + r.dead_slots * r.click_prob) if r.is_skipping else 1.0
     expected = r.candidate_prob * BLOCK * live_prob
-    step = min(_CHUNK, int(expected + 6.0 * math.sqrt(expected)) + 16)
+    step = min(_CHUNK, int(expected + 2.0 * math.sqrt(expected)) + 16)
     room = int(r.registered_prob * BLOCK * block_count * 1.05) + 4 * step + len(carry.due_slots)
     # how a click looks decides nothing else
     is_plain = not r.landings.reach_slots and not (
