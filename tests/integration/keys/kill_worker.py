@@ -15,6 +15,8 @@ from node.keys.storage_key import make_storage_key
 from node.keys.store import open_store
 from qnetem.runtime import crashpoint
 
+PRESHARED = bytes(range(256)) * 2
+
 
 def tell(event: str, **fields: object) -> None:
     sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
@@ -35,6 +37,16 @@ async def run(folder: Path) -> None:
         crashpoint.arm(folder)
         tell("incarnation", value=await alice.next_incarnation())
         tell("pulses", first=await alice.reserve_blocks("alice-bob", 10), count=10)
+        await alice.audit.record("key.refused", party="app-1", call="enc_keys", reason="DENIED")
+        # no block is there yet: pads come from what was shared beforehand
+        for store, peer, role in ((bob, "alice", BlockRole.RECEIVER), (alice, "bob", BlockRole.TRANSMITTER)):
+            await store.authentication.install("alice-bob", peer, role, 0, PRESHARED, is_shared=True)
+        for _ in range(2):
+            pad = await alice.authentication.take_pad("bob", 256, "alice-bob")
+            [piece] = pad.pieces
+            tell("pad", offset_bits=piece.offset_bits, digest=hashlib.sha256(pad.value).hexdigest())
+            claimed = await bob.authentication.claim_pad("alice", pad.pieces, 256, "alice-bob")
+            tell("claimed", offset_bits=piece.offset_bits, digest=hashlib.sha256(claimed).hexdigest())
         for name in ("b1", "b2", "b3"):
             secret = os.urandom(256)
             await bob.prepare(name, "alice-bob", "alice", secret, 2048, BlockRole.RECEIVER)

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 import node.keys.store  # noqa: F401 declares the crash points
-from node.keys.records import BlockState, KeysNotFoundError
+from node.keys.records import BlockRole, BlockState, KeysNotFoundError, Piece
 from node.keys.store import KeyStore, open_store
 from qnetem.runtime import crashpoint
 from qnetem.runtime.errors import ConflictError
 
 WORKER = Path(__file__).with_name("kill_worker.py")
-POINTS = [name for name in crashpoint.names() if name.startswith(("store.", "keys."))]
+PRESHARED = bytes(range(256)) * 2
+POINTS = [name for name in crashpoint.names() if name.startswith(("store.", "keys.", "pads.", "audit."))]
 # at both ends, or at other keys: the second, third time too
 REPEATED = ("store.block.prepare", "store.block.commit", "keys.reserve", "keys.assign", "keys.deliver", "keys.collect")
 CASES = POINTS + [f"{name}:{nth}" for name in POINTS if name.startswith(REPEATED) for nth in (2, 3)]
@@ -33,6 +34,8 @@ class Told:
     collected: dict[str, dict[str, Any]] = field(default_factory=dict)
     incarnation: int = 0
     pulses_end: int = 0
+    pads: dict[int, str] = field(default_factory=dict)
+    claimed: dict[int, str] = field(default_factory=dict)
 
     def note(self, line: dict[str, Any]) -> None:
         """Take one line of the worker."""
@@ -42,6 +45,10 @@ class Told:
         elif line["event"] == "collected":
             assert line["key_id"] not in self.collected
             self.collected[line["key_id"]] = line
+        elif line["event"] in ("pad", "claimed"):
+            found = self.pads if line["event"] == "pad" else self.claimed
+            assert line["offset_bits"] not in found
+            found[line["offset_bits"]] = line["digest"]
         elif line["event"] == "incarnation":
             self.incarnation = line["value"]
         elif line["event"] == "pulses":
@@ -98,6 +105,9 @@ async def test_killed_at(tmp_path: Path, case: str) -> None:
 
         await check_told(told, alice, bob, losses=1 if case.startswith("keys.collect.after") else 0)
         await check_pools(alice, bob)
+        await check_pads(told, alice, bob)
+        for store in (alice, bob):
+            assert (await store.audit.verify()).fault == ""
         assert await alice.next_incarnation() > told.incarnation
         assert await alice.reserve_blocks("alice-bob", 1) >= told.pulses_end
 
@@ -110,6 +120,21 @@ async def test_killed_at(tmp_path: Path, case: str) -> None:
                 ids = [key.key_id for key in reserved]
                 assert await master.deliver(ids) == await slave.collect("s", "m", ids)
         await check_pools(alice, bob)
+
+
+async def check_pads(told: Told, alice: KeyStore, bob: KeyStore) -> None:
+    """No pad is taken or claimed twice; both ends have the same bits of the next."""
+    assert told.claimed.items() <= told.pads.items()
+    for store, peer, role in ((bob, "alice", BlockRole.RECEIVER), (alice, "bob", BlockRole.TRANSMITTER)):
+        await store.authentication.install("alice-bob", peer, role, 0, PRESHARED, is_shared=True)
+    while (await alice.authentication.left_bits("alice-bob"))[0] >= 256:
+        pad = await alice.authentication.take_pad("carol", 256, "alice-bob")
+        assert pad.pieces[0].offset_bits not in told.pads
+        assert await bob.authentication.claim_pad("alice", pad.pieces, 256, "alice-bob") == pad.value
+    for offset_bits in told.claimed:
+        piece = Piece("alice-bob/preshared/0", offset_bits, 256)
+        with pytest.raises(ConflictError):
+            await bob.authentication.claim_pad("alice", [piece], 256, "alice-bob")
 
 
 async def check_told(told: Told, alice: KeyStore, bob: KeyStore, losses: int) -> None:
