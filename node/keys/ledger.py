@@ -175,9 +175,11 @@ def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float, *, is_
             raise ConflictError(f"key {key_id}: is not reserved any more")
         held = IssuedKey(key_id, SecretBytes(b""))
         issued.append(held if is_held else _issue(db, key, key.master_sae_id, "master"))
+        if _is_collected(db, key_id):
+            end(db, key, KeyState.CONSUMED, now_s)
+            continue
         pools.move(db, key.peer_node, "reserved", "assigned", key.size_bits)
         db.execute("UPDATE keys SET state = ?, changed_s = ? WHERE key_id = ?", (KeyState.ASSIGNED, now_s, key_id))
-        _consume_if_collected(db, key, now_s)
     return issued
 
 
@@ -203,14 +205,16 @@ def collect(
             is_missing = True
             continue
         party = db.execute(
-            "SELECT is_collected FROM parties WHERE key_id = ? AND sae_id = ?", (key_id, sae_id)
+            "SELECT is_collected, (SELECT expires_s FROM keys k WHERE k.key_id = p.key_id) FROM parties p"
+            " WHERE key_id = ? AND sae_id = ?",
+            (key_id, sae_id),
         ).fetchone()
         is_named = party is not None or sae_id == key.master_sae_id
         if not is_named and not (key.state is KeyState.VOIDED and key.size_bits == 0):
             raise NotNamedError("the caller was not named when the key was issued")
         is_there = party is not None and party[0] == 0 and key.state is KeyState.ASSIGNED
-        is_missing = is_missing or not is_there or key.master_sae_id != master_sae_id
-        is_missing = is_missing or _is_expired(db, key_id, emulated_s)
+        is_expired = party is not None and party[1] is not None and party[1] <= emulated_s
+        is_missing = is_missing or not is_there or is_expired or key.master_sae_id != master_sae_id
         keys.append(key)
     if is_missing:
         raise KeysNotFoundError("one or more keys specified are not found on KME")
@@ -218,7 +222,8 @@ def collect(
     for key in keys:
         issued.append(_issue(db, key, sae_id, "slave"))
         db.execute("UPDATE parties SET is_collected = 1 WHERE key_id = ? AND sae_id = ?", (key.key_id, sae_id))
-        _consume_if_collected(db, key, now_s)
+        if _is_collected(db, key.key_id):
+            end(db, key, KeyState.CONSUMED, now_s)
     return issued
 
 
@@ -262,11 +267,6 @@ def replace_drawn(db: sqlite3.Connection, key_id: str, value: bytes | bytearray,
     db.execute("UPDATE keys SET sealed = ?, state = ?, changed_s = ? WHERE key_id = ?", (sealed, state, now_s, key_id))
 
 
-def _is_expired(db: sqlite3.Connection, key_id: str, emulated_s: float) -> bool:
-    (expires_s,) = db.execute("SELECT expires_s FROM keys WHERE key_id = ?", (key_id,)).fetchone()
-    return expires_s is not None and expires_s <= emulated_s
-
-
 def _issue(db: sqlite3.Connection, key: Key, party: str, role: str) -> IssuedKey:
     value = material.read(db, spans(db, key.key_id)) if key.peer_node else drawn_value(db, key.key_id)
     value, mode = hybrid_ledger.finished(db, key.key_id, value)
@@ -274,8 +274,7 @@ def _issue(db: sqlite3.Connection, key: Key, party: str, role: str) -> IssuedKey
     return IssuedKey(key.key_id, SecretBytes(value), mode)
 
 
-def _consume_if_collected(db: sqlite3.Connection, key: Key, now_s: float) -> None:
-    left = db.execute("SELECT 1 FROM parties WHERE key_id = ? AND is_collected = 0 LIMIT 1", (key.key_id,)).fetchone()
-    if left is None:
-        assigned = Key(key.key_id, key.peer_node, key.is_master, key.master_sae_id, key.size_bits, KeyState.ASSIGNED)
-        end(db, assigned, KeyState.CONSUMED, now_s)
+def _is_collected(db: sqlite3.Connection, key_id: str) -> bool:
+    """Return whether no slave attached here is still to collect the key."""
+    left = db.execute("SELECT 1 FROM parties WHERE key_id = ? AND is_collected = 0 LIMIT 1", (key_id,)).fetchone()
+    return left is None
