@@ -5,12 +5,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from qnetem.runtime import identity, pki
 from qnetem.runtime.rpc import Credentials
 from qnetem.v1 import process_pb2
 
 TESTBED = "lab"
+
+# no test asserts how long anything takes, and all draw the same examples every time
+settings.register_profile("qnetem", deadline=None, derandomize=True)
+settings.load_profile("qnetem")
 
 
 @pytest.fixture(scope="session")
