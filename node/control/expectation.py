@@ -41,10 +41,15 @@ class Expectation:
 
     @property
     def match_share(self) -> Interval:
-        """Share of clicks whose bases match."""
+        """Share of clicks whose bases match.
+
+        Darks of a passive receiver come in either basis alike, whatever its splitter: on a faint link half match.
+        """
         a, b = self.planned.transmitter_p_z, self.planned.receiver_p_z
         share = a * b + (1.0 - a) * (1.0 - b)
-        return Interval(max(share - _MATCH_TOLERANCE, 0.0), min(share + _MATCH_TOLERANCE, 1.0))
+        of_darks = 0.5 if self.planned.is_passive else share
+        low, high = sorted((share, of_darks))
+        return Interval(max(low - _MATCH_TOLERANCE, 0.0), min(high + _MATCH_TOLERANCE, 1.0))
 
     @property
     def decoy_share(self) -> Interval | None:
