@@ -26,7 +26,7 @@ demo: $(STAMP) ## a network of three nodes makes keys, loses a node, and gets it
 	@$(BIN)/python scripts/demo.py
 
 test: $(STAMP) ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## style, types, layers, wire contract, freshness of generated code
 	$(BIN)/ruff check .
