@@ -15,12 +15,12 @@ _DUE_NATS: Final = 6.0
 _LEAST_BITS: Final = 1000
 _BASELINE_BITS: Final = 4000
 _WINDOW_BITS: Final = 20_000
-# bits that show whether an alignment helped: as many as tell half of the excess with 3 standard deviations
-_SETTLED_BITS: Final = (500, 20_000)
+# bits that show whether an alignment helped: as many as tell a third of the excess with 3 standard deviations, within
+_SETTLED_BITS: Final = (500, 2000)
 _SETTLED_SIGMAS: Final = 3.0
 # drift that is seen so often is met halfway: alignments at this share of the bits that it took to show
-_PACE_SHARE: Final = 0.25
-_PACE_GROWTH: Final = 1.25
+_PACE_SHARE: Final = 0.125
+_PACE_GROWTH: Final = 1.05
 _PACE_LIMIT_BITS: Final = 1 << 18
 
 _Counts = tuple[int, int]
@@ -76,20 +76,22 @@ class ErrorDrift:
     def _settle(self, before: _Counts) -> None:
         """Judge the last alignment, once there are bits enough."""
         was, best = before[1] / before[0], self._baseline[1] / self._baseline[0]
-        middle = (was + best) / 2.0
-        needed = _SETTLED_SIGMAS**2 * middle / (was - middle) ** 2
+        # a drift goes on meanwhile: a third of the excess has to be gone
+        limit = was - (was - best) / 3.0
+        needed = _SETTLED_SIGMAS**2 * limit / (was - limit) ** 2
         if self._window[0] < min(max(ceil(needed), _SETTLED_BITS[0]), _SETTLED_BITS[1]):
             return
         self._before = None
-        self.has_helped = self._window[1] <= middle * self._window[0]
+        self.has_helped = self._window[1] <= limit * self._window[0]
         if not self.has_helped:
             self._baseline, self._window = before, (0, 0)
 
     @property
     def is_due(self) -> bool:
         """Whether there are more errors than an alignment would leave."""
-        (compared, errors), (then_compared, then_errors) = self._window, self._baseline
-        if self._before is not None or compared < _LEAST_BITS or errors * then_compared <= then_errors * compared:
+        # while an alignment has not shown yet that it helped, only what is worse still
+        (compared, errors), (then_compared, then_errors) = self._window, self._before or self._baseline
+        if compared < _LEAST_BITS or errors * then_compared <= then_errors * compared:
             return False
         return contrast_nats(errors, compared, then_errors, then_compared, _MARGIN_PROB) >= _DUE_NATS
 
