@@ -47,7 +47,7 @@ def make(topology: Topology) -> Made:
 def secrets_in(config: process_pb2.ProcessConfig) -> Iterator[bytes]:
     """Yield every secret of a configuration, wherever it stands."""
     for link in config.node.links:
-        yield link.device_secret
+        yield from (link.device_secret, link.authentication_secret)
     for channel in config.quantum_channel.links:
         yield from (channel.transmitter_secret, channel.receiver_secret, channel.nature_secret)
     for path in config.classical_channel.paths:
@@ -86,10 +86,14 @@ def test_both_ends_dial_the_quantum_channel_of_their_link_directly(made: Made) -
 
 
 def test_each_process_gets_only_its_own_secrets(made: Made) -> None:
+    shared = {link: rng.derive_secret(SECRET, "authentication", link) for link in made.topology.links}
     assert list(secrets_in(made.configs["n0"])) == [
-        rng.device_secret(SECRET, "n0-n1", "n0"),
-        rng.device_secret(SECRET, "n2-n0", "n0"),
+        *(rng.device_secret(SECRET, "n0-n1", "n0"), shared["n0-n1"]),
+        *(rng.device_secret(SECRET, "n2-n0", "n0"), shared["n2-n0"]),
     ]
+    for link_id, secret in shared.items():
+        holders = {name for name, config in made.configs.items() if secret in secrets_in(config)}
+        assert holders == set(made.topology.links[link_id].endpoints), "a link authenticates by what its ends have"
     link = made.configs["qc-n0-n1"].quantum_channel.links[0]
     assert link.transmitter_secret == rng.device_secret(SECRET, "n0-n1", "n0")
     assert link.receiver_secret == rng.device_secret(SECRET, "n0-n1", "n1")
