@@ -29,6 +29,8 @@ _IMBALANCE_TOLERANCE: Final = 0.01
 _BIAS: Final = Interval(0.95, 1.05)
 _FIRST_DETECTORS: Final = (1, 4)
 _SECOND_DETECTORS: Final = (2, 8)
+# detectors are told by four bits
+_LATE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,11 @@ class Halves:
     @classmethod
     def of(cls, detectors: U8, arrivals_ps: I32) -> "Halves":
         """Count clicks; arrays as of `ReceiverWatch.see`, each (n,)."""
-        is_second = np.isin(detectors, _SECOND_DETECTORS)
-        is_one = is_second | np.isin(detectors, _FIRST_DETECTORS)
-        found = [
-            int((which & half).sum()) for half in (arrivals_ps < 0, arrivals_ps > 0) for which in (is_second, is_one)
-        ]
-        return cls(*found)
+        counts = np.bincount(detectors.astype(np.int64) + _LATE * (arrivals_ps > 0), minlength=2 * _LATE)
+        early, late = counts[:_LATE], counts[_LATE:]
+        seconds = [int(half[list(_SECOND_DETECTORS)].sum()) for half in (early, late)]
+        firsts = [int(half[list(_FIRST_DETECTORS)].sum()) for half in (early, late)]
+        return cls(seconds[0], seconds[0] + firsts[0], seconds[1], seconds[1] + firsts[1])
 
     def __add__(self, other: "Halves") -> "Halves":
         return Halves(
@@ -103,7 +104,7 @@ class ReceiverWatch:
         dark = self._expectation.dark_events(pulse_count, count, sigma_ps)
         if dark is not None:
             edge_ps, honest = dark
-            self.see_darks(int((np.abs(arrivals_ps) > edge_ps).sum()), honest)
+            self.see_darks(int(np.count_nonzero(np.abs(arrivals_ps) > edge_ps)), honest)
         self.see_halves(Halves.of(detectors, arrivals_ps))
 
     def see_bias(self, bias_ratio: float) -> None:

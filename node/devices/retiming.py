@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from qnetem.runtime.rng import BLOCK_PULSES
 
-__all__ = ["Stamps", "raw_slots", "retimed"]
+__all__ = ["Stamps", "raw_slots", "retimed", "sample_slots"]
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -40,6 +40,18 @@ def raw_slots(first_block: int, block_counts: npt.NDArray[np.uint32], offsets: n
     """
     starts = (np.arange(len(block_counts), dtype=np.int64) + first_block) * BLOCK_PULSES
     slots: I64 = np.repeat(starts, block_counts) + offsets
+    return slots
+
+
+def sample_slots(
+    first_block: int,
+    block_counts: npt.NDArray[np.uint32],
+    offsets: npt.NDArray[np.int32],
+    places: npt.NDArray[np.int64],
+) -> I64:
+    """Return what `raw_slots` has at some places, without all the others. Shape (places,), int64."""
+    blocks = np.searchsorted(np.cumsum(block_counts, dtype=np.int64), places, side="right")
+    slots: I64 = (blocks + first_block) * BLOCK_PULSES + offsets[places]
     return slots
 
 

@@ -5,12 +5,11 @@ import time
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from node.context import NodeContext
-from node.control.clock_sync import ClockFollower, ClockState, Exchange, two_way
+from node.control.clock_sync import ClockFollower, ClockState, Exchange, sample_places, two_way
 from node.control.round_trip import RoundTripWatch
-from node.devices.retiming import raw_slots, retimed
+from node.devices.retiming import Stamps, raw_slots, retimed, sample_slots
 from node.ranges import refuse_not_positive
 from qnetem.runtime.clock import PS_PER_S, from_time
 from qnetem.runtime.rng import BLOCK_PULSES
@@ -35,6 +34,7 @@ class RightedClicks:
     Attributes:
         block_counts, offsets, detectors, arrivals_ps: As quantum_channel.proto's Clicks, each slot once.
         epoch: The reading of the clock that was taken off.
+        last_slot: The last that was named anew; -1 when none was.
     """
 
     def __init__(self, clicks: Clicks, epoch: int) -> None:
@@ -42,6 +42,13 @@ class RightedClicks:
         self.block_counts, self.offsets = clicks.block_counts, clicks.offsets
         self.detectors, self.arrivals_ps = clicks.detectors, clicks.arrivals_ps
         self.epoch = epoch
+        self.last_slot = -1
+
+    def take(self, stamps: Stamps) -> None:
+        """Take the slots that the clicks belong to."""
+        self.block_counts, self.offsets, self.arrivals_ps = stamps.block_counts, stamps.offsets, stamps.arrivals_ps
+        self.detectors = self.detectors[stamps.kept]
+        self.last_slot = stamps.last_slot
 
 
 class ReceiverClock:
@@ -122,45 +129,40 @@ class ReceiverClock:
         first_slot = train.train_id * BLOCK_PULSES
         if train.train_id != self._train_id:
             self._train_id, self._last_slot = train.train_id, first_slot - 1
-        slots = raw_slots(clicks.first_block, clicks.block_counts, clicks.offsets)
-        if not len(slots):
+        places = sample_places(len(clicks.offsets))
+        if not len(places):
             return RightedClicks(clicks, self.epoch)
-        times_s = (slots - first_slot).astype(np.float64) * (self.period_ps / PS_PER_S) + start_ps / PS_PER_S
+        slots = sample_slots(clicks.first_block, clicks.block_counts, clicks.offsets, places)
+        start_s, period_s = start_ps / PS_PER_S, self.period_ps / PS_PER_S
+        times_s = (slots - first_slot).astype(np.float64) * period_s + start_s
         if is_confirmed and not self._follower.is_sure_at(float(times_s[0])):
             at_s, exchange = await self._exchange(channel, _EXCHANGES)
             sigma_ps = max(self._sync_noise_ps / math.sqrt(_EXCHANGES), self.period_ps / 50.0)
             self._follower.transfer(at_s, exchange.ahead_ps + self._asymmetry_ps, sigma_ps)
         found = RightedClicks(clicks, self.epoch)
-        late_ps = self._follower.follow(times_s, clicks.arrivals_ps)
-        emitted = max(int((self._node.process.clock.now_ps() - start_ps) / self.period_ps), 0)
-        self._name(found, slots, late_ps, clicks.first_block, first_slot + min(_slots(train), emitted + 1))
-        return found
-
-    def _name(
-        self,
-        found: RightedClicks,
-        slots: npt.NDArray[np.int64],
-        late_ps: npt.NDArray[np.float64] | None,
-        first_block: int,
-        before_slot: int,
-    ) -> None:
-        """Give the clicks the slots that they belong to."""
-        if late_ps is None and int(slots[0]) > self._last_slot:
+        knots = self._follower.look(times_s, clicks.arrivals_ps[places])
+        if knots is None and int(slots[0]) > self._last_slot:
             # a clock that keeps its time names each slot once
             self._last_slot = int(slots[-1])
-            return
-        stamps = retimed(
-            slots,
-            found.arrivals_ps,
-            np.zeros(len(slots)) if late_ps is None else late_ps,
-            self.period_ps,
-            range(first_block, first_block + len(found.block_counts)),
-            after_slot=self._last_slot,
-            before_slot=before_slot,
+            return found
+        slots = raw_slots(clicks.first_block, clicks.block_counts, clicks.offsets)
+        late_ps = np.zeros(len(slots))
+        if knots is not None:
+            late_ps = np.interp((slots - first_slot) * period_s + start_s, *knots)
+        emitted = max(int((self._node.process.clock.now_ps() - start_ps) / self.period_ps), 0)
+        found.take(
+            retimed(
+                slots,
+                clicks.arrivals_ps,
+                late_ps,
+                self.period_ps,
+                range(clicks.first_block, clicks.first_block + len(clicks.block_counts)),
+                after_slot=self._last_slot,
+                before_slot=first_slot + min(train.block_count * BLOCK_PULSES, emitted + 1),
+            )
         )
-        found.block_counts, found.offsets, found.arrivals_ps = stamps.block_counts, stamps.offsets, stamps.arrivals_ps
-        found.detectors = found.detectors[stamps.kept]
-        self._last_slot = stamps.last_slot
+        self._last_slot = max(self._last_slot, found.last_slot)
+        return found
 
     async def watch_round_trip(self, channel: QuantumChannelClient, *, is_first: bool) -> None:
         """Look at the round trip, when it is due or the first after slots were named; the clock being followed.
@@ -195,7 +197,3 @@ class ReceiverClock:
         self._transferred_s = time.monotonic()
         ahead_ps = sum(one.ahead_ps for one in found) / count
         return at_ps / count / PS_PER_S, Exchange(ahead_ps, sum(one.round_trip_ps for one in found) / count)
-
-
-def _slots(train: link_session_pb2.TrainNotice) -> int:
-    return int(train.block_count) * BLOCK_PULSES

@@ -79,8 +79,8 @@ def test_an_ideal_clock_is_left_alone() -> None:
     follower = ClockFollower(PERIOD_PS, white_ps=0.0, walk_ppb=0.0)
     follower.transfer(clock.at_s, 0.0, 1.0)
     touched = sum(follower.follow(*clock.stretch(0.0336, 20_000)) is not None for _ in range(60))
-    # the first stretches make the estimate
-    assert touched <= 6
+    # the first stretches make the estimate; later ones are touched where it strays by three standard deviations
+    assert touched <= 15
 
 
 def test_the_loop_knows_how_well_it_knows() -> None:
