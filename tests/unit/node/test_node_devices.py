@@ -54,6 +54,27 @@ def test_a_receiver_gives_double_clicks_the_bit_that_it_chose() -> None:
     assert found.double_click_count == int((detectors == 3).sum())
 
 
+def test_a_passive_receiver_reads_its_basis_off_the_detector_and_keeps_what_clicks_in_both() -> None:
+    planned = parameters_pb2.LinkParameters(receiver_p_z=0.8, is_passive=True)
+    made = Receiver(process_pb2.NodeLinkConfig(device_secret=SECRET, planned=planned))
+    # Z 0, Z 1, X 0, X 1, both of Z, both of X, across the bases
+    detectors = np.resize(np.array([1, 2, 4, 8, 3, 12, 6], np.uint8), 700)
+    found = made.detect(7, np.array([700], np.uint32), np.arange(700, dtype=np.int32), detectors, range(7, 8))
+    bases, double_bits = receiver_choices(SECRET, 7 * BLOCK_PULSES + np.arange(700, dtype=np.uint64), 0.8)
+    for mask, basis, bit in ((1, 0, 0), (2, 0, 1), (4, 1, 0), (8, 1, 1)):
+        of_mask = detectors == mask
+        assert (set(found.bases[of_mask].tolist()), set(found.bits[of_mask].tolist())) == ({basis}, {bit})
+    for mask, basis in ((3, 0), (12, 1)):
+        of_mask = detectors == mask
+        assert set(found.bases[of_mask].tolist()) == {basis}
+        assert found.bits[of_mask].tolist() == double_bits[of_mask].tolist()
+    across = detectors == 6
+    assert found.bases[across].tolist() == bases[across].tolist()
+    # Z 1 and X 0 clicked: the basis that is taken says which counts
+    assert found.bits[across].tolist() == (1 - bases[across]).tolist()
+    assert (found.double_click_count, found.cross_click_count) == (200, 100)
+
+
 def test_clicks_that_jitter_carried_out_of_the_train_belong_to_no_pulse() -> None:
     found = receiver().detect(
         7,
