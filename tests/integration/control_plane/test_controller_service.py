@@ -37,7 +37,7 @@ def report(node: str, version: int = 0, bits: int = 10_000) -> pb.AttendedReport
     )
 
 
-async def until(condition: Callable[[], Any], within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 90.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - watched from outside
             await asyncio.sleep(0.01)
