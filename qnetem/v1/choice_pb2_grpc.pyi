@@ -20,7 +20,8 @@ CHOICES of pulse i: words w0..w3 = philox((i & 0xffffffff, i >> 32, stream ^ s2,
   stream 1, transmitter: basis is Z when w0 < round(p_z 2^32), else X. Intensity is the number of cumulative
     thresholds round((p_0 + .. + p_k) 2^32), k = 0 .. n-2, that are <= w1 (0 is the first of the table).
     Bit is w2 >> 31.
-  stream 2, receiver: basis as above with the receiver's p_z. The bit given to a double click is w2 >> 31.
+  stream 2, receiver: basis as above with the receiver's p_z. The bit given to a double click is w2 >> 31. A passive
+  receiver's click in both bases counts in this basis.
   Basis is written 0 for Z, 1 for X.
 
 NATURE of block b: draw j = philox((j, b & 0xffffffff, b >> 32, s3 ^ 3), (s0, s1)) with the link's nature secret; a
