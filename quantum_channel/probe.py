@@ -13,9 +13,8 @@ import numpy as np
 from qnetem.runtime.errors import BadInputError
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import quantum_channel_pb2
-from quantum_channel.choices import pulse_classes
 from quantum_channel.response import Response
-from quantum_channel.sampler import COLD, Carry, Keys, Sampler
+from quantum_channel.sampler import COLD, Carry, Keys, Sampler, pulse_classes
 from quantum_channel.train import CLICK_BYTES, PROBE_BLOCK, expected_bytes, stretch_limit
 
 __all__ = ["Probe"]

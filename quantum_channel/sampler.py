@@ -54,6 +54,7 @@ __all__ = [
     "Sampler",
     "explained",
     "log_uniform",
+    "pulse_classes",
     "sample",
 ]
 
@@ -194,6 +195,24 @@ def explained(
     return Sample(block_counts, offsets, detectors, arrivals_ps, partners)
 
 
+def pulse_classes(response: Response, keys: Keys, pulses: U64) -> I64:
+    """Return the class of each pulse: ((intensity x 2 + transmitter basis) x 2 + receiver basis) x 2 + bit.
+
+    Args:
+        response: What the choices are made with.
+        keys: Secrets of the link.
+        pulses: Indices. Shape (n,), uint64.
+    """
+    low, high = pulses & np.uint64(0xFFFFFFFF), pulses >> np.uint64(32)
+    (t0, t1, t2, t3), (r0, r1, r2, r3) = (tuple(int(word) for word in row) for row in keys.words[1:])
+    base, level, bit, _ = philox4x32(low, high, t2, t3, t0, t1)
+    other, *_ = philox4x32(low, high, r2, r3, r0, r1)
+    intensity = (level[:, None] >= response.intensity_thresholds).sum(axis=1)
+    transmitter = (base >= response.basis_thresholds[0]).astype(np.int64)
+    receiver = (other >= response.basis_thresholds[1]).astype(np.int64)
+    return np.asarray(((intensity * 2 + transmitter) * 2 + receiver) * 2 + (bit >> np.uint32(31)), dtype=np.int64)
+
+
 def _uniform_arrival(words: U32, slot_ps: int) -> I32:
     return ((words.astype(np.uint64) * np.uint64(slot_ps)) >> np.uint64(32)).astype(np.int32) - np.int32(slot_ps // 2)
 
@@ -220,14 +239,7 @@ class _Candidates:
     ) -> tuple[npt.NDArray[np.bool_], U8, I64, I32]:
         """Return (is kept, code of the way, landing slot, arrival) of these candidates at `slots` of the block."""
         pulses = (np.uint64(block) << np.uint64(BLOCK_BITS)) + slots.astype(np.uint64)
-        low, high = pulses & np.uint64(0xFFFFFFFF), pulses >> np.uint64(32)
-        (t0, t1, t2, t3), (r0, r1, r2, r3) = (tuple(int(w) for w in row) for row in keys.words[1:])
-        base, level, bit, _ = philox4x32(low, high, t2, t3, t0, t1)
-        other, *_ = philox4x32(low, high, r2, r3, r0, r1)
-        intensity = (level[:, None] >= response.intensity_thresholds).sum(axis=1)
-        transmitter = (base >= response.basis_thresholds[0]).astype(np.int64)
-        receiver = (other >= response.basis_thresholds[1]).astype(np.int64)
-        classes = ((intensity * 2 + transmitter) * 2 + receiver) * 2 + (bit >> np.uint32(31))
+        classes = pulse_classes(response, keys, pulses)
         is_kept = self.keep < response.accept[classes]
         codes = AFTERPULSE_CODES + (self.way[:, None] >= response.cells[classes]).sum(axis=1)
         shifts = np.zeros(len(codes), dtype=np.int32)

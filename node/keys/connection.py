@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from node.keys.audit import Trail
-from node.keys.storage_key import KEY_BYTES, Vault, WrongStorageKeyError, candidates, make_storage_key, unwrap, wrap
+from node.keys.storage_key import Vault, WrongStorageKeyError, candidates, unwrap, wrap
 from qnetem.runtime.errors import StorageError
+from qnetem.runtime.storage_key_file import KEY_BYTES, make_storage_key
 
 __all__ = ["StoreConnection", "adopt", "default_key_path", "of", "rotate", "unlock"]
 

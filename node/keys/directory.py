@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from qnetem.runtime.errors import DeniedError
 from qnetem.runtime.identity import party_of
 
 __all__ = ["Directory"]
@@ -36,3 +37,14 @@ class Directory:
         """Return the name of a party of this testbed and kind; None when the URI is another's."""
         party = party_of(uri)
         return party[2] if party is not None and party[:2] == (self.testbed, kind) else None
+
+    def neighbour_of(self, uri: str) -> str:
+        """Return the name of the neighbour that has an identity.
+
+        Raises:
+            DeniedError: It is none.
+        """
+        name = self.name_of(uri, "node")
+        if name is None or name not in self.neighbours:
+            raise DeniedError(f"{uri} is no neighbour of {self.own_node}")
+        return name

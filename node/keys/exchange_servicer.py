@@ -78,11 +78,7 @@ class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
         return pb.VoidKeysResponse()
 
     def _peer(self, context: Any) -> str:
-        uri = rpc.caller_uri(context)
-        name = self._directory.name_of(uri, "node")
-        if name is None or name not in self._directory.neighbours:
-            raise DeniedError(f"{uri} is no neighbour of {self._directory.own_node}")
-        return name
+        return self._directory.neighbour_of(rpc.caller_uri(context))
 
 
 def lifetime_of(lifetime_s: float) -> float | None:

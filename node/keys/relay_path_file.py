@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from node.keys.relay_frame import checked_path
 from node.keys.relay_paths import PathBook, PathTable, RelayPath
+from qnetem.runtime.durable import sync_folder
 from qnetem.runtime.errors import BadInputError, StorageError
 from qnetem.v1 import controller_pb2 as pb
 
@@ -92,11 +93,7 @@ class InstalledPaths:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise StorageError(f"{self._path}: {error.strerror}") from error
         self.book.install(table)

@@ -186,11 +186,7 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         return nodes[at + 1]
 
     def _neighbour(self, context: Any) -> str:
-        uri = rpc.caller_uri(context)
-        name = self._directory.name_of(uri, "node")
-        if name is None or name not in self._directory.neighbours:
-            raise DeniedError(f"{uri} is no neighbour of {self._directory.own_node}")
-        return name
+        return self._directory.neighbour_of(rpc.caller_uri(context))
 
     def _check_saes(self, header: pb.RelayHeader) -> None:
         if header.WhichOneof("what") != "keys":

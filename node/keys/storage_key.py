@@ -1,6 +1,6 @@
-"""node.keys.storage_key: the key that seals keys at rest: its file, and what it seals. Edge: files.
+"""node.keys.storage_key: the key that seals keys at rest: what it seals, and how it is read. Edge: files.
 
-A storage key is 32 random bytes, written as 64 hexadecimal digits into a file that its owner alone may read. It never
+A storage key lies in a file of its own (qnetem.runtime.storage_key_file). It never
 seals a row itself: it wraps a data key that is drawn for each store, and that seals each row with AES-256-GCM under a
 fresh random nonce, the row's place as associated data, so that no row can be put in another's place or store.
 
@@ -10,8 +10,6 @@ moment leaves it readable.
 """
 
 import os
-import re
-import secrets
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +19,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from qnetem.runtime.errors import StorageError
+from qnetem.runtime.storage_key_file import KEY_BYTES, TEXT, next_path
 
-__all__ = ["Vault", "WrongStorageKeyError", "candidates", "make_storage_key", "next_path", "unwrap", "wrap"]
+__all__ = ["Vault", "WrongStorageKeyError", "candidates", "unwrap", "wrap"]
 
-KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
-_TEXT: Final = re.compile(rb"[0-9a-fA-F]{64}\s*")
 _Readable = bytes | bytearray | memoryview
 
 
@@ -70,39 +67,6 @@ class Vault:
         return "Vault()"
 
 
-def make_storage_key(path: Path) -> None:
-    """Write a new storage key to `path`, 0600, durably. What lies there already stays.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
-                file.flush()
-                os.fsync(fd)
-            os.link(draft, path)  # whole, or not there
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink()
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise StorageError(f"storage key {path}: {error.strerror}") from error
-
-
-def next_path(path: Path) -> Path:
-    """Return where a storage key lies that is to replace the one at `path`."""
-    return path.with_name(path.name + ".next")
-
-
 def candidates(path: Path) -> list[bytes]:
     """Return the storage keys that a store may be sealed under: the file's, and its successor's when there is one.
 
@@ -126,7 +90,7 @@ def _load(path: Path) -> bytes | None:
         raise StorageError(f"storage key {path}: {error.strerror}") from error
     if mode & 0o077:
         raise StorageError(f"storage key {path}: mode {mode:04o} lets others read it; 0600 is due")
-    if _TEXT.fullmatch(text) is None:
+    if TEXT.fullmatch(text) is None:
         raise StorageError(f"storage key {path}: does not hold 64 hexadecimal digits")
     return bytes.fromhex(text.decode().strip())
 

@@ -19,6 +19,7 @@ __all__ = [
     "KeyEstimate",
     "OneDecoyBounds",
     "binary_entropy",
+    "decoy_key_estimate",
     "hoeffding_deviation",
     "one_decoy_key_estimate",
     "phase_error_bound",
@@ -92,21 +93,57 @@ def one_decoy_key_estimate(
     # no counts of a real source reach these limits; those of a lying peer might
     single_z = min(bounds.single_lower(n_z, m_z), sum(n_z) - vacuum)
     single_x = min(bounds.single_lower(n_x, m_x), sum(n_x))
-    if single_z < 1 or single_x < 1:
-        return KeyEstimate(0, vacuum, max(single_z, 0.0), 0.5, "single-photon-bound" if sum(n_z) else "no-counts")
-    phase_error_prob = phase_error_bound(bounds.single_errors_upper(m_x), single_z, single_x, eps_sec, _EPSILON_TERMS)
+    return decoy_key_estimate(
+        key_count=sum(n_z),
+        vacuum=vacuum,
+        single_key=single_z,
+        single_test=single_x,
+        single_errors=bounds.single_errors_upper(m_x),
+        eps_sec=eps_sec,
+        eps_cor=eps_cor,
+        leaked_bits=leaked_bits,
+        epsilon_terms=_EPSILON_TERMS,
+    )
+
+
+def decoy_key_estimate(
+    *,
+    key_count: float,
+    vacuum: float,
+    single_key: float,
+    single_test: float,
+    single_errors: float,
+    eps_sec: float,
+    eps_cor: float,
+    leaked_bits: float,
+    epsilon_terms: int,
+) -> KeyEstimate:
+    """Return the length of the secret key that the bounds of a block give.
+
+    Args:
+        key_count: Sifted bits of the key's basis.
+        vacuum: Of those, from empty pulses at least.
+        single_key, single_test: From single photons at least, in the key's basis and in the other.
+        single_errors: Errors of single photons in the other basis at most.
+        eps_sec, eps_cor, leaked_bits: As of the block.
+        epsilon_terms: Into how many parts eps_sec is divided.
+    """
+    if single_key < 1 or single_test < 1:
+        reason = "single-photon-bound" if key_count else "no-counts"
+        return KeyEstimate(0, vacuum, max(single_key, 0.0), 0.5, reason)
+    phase_error_prob = phase_error_bound(single_errors, single_key, single_test, eps_sec, epsilon_terms)
     if phase_error_prob >= 0.5:
-        return KeyEstimate(0, vacuum, single_z, 0.5, "phase-error-bound")
+        return KeyEstimate(0, vacuum, single_key, 0.5, "phase-error-bound")
     length = (
         vacuum
-        + single_z * (1 - binary_entropy(phase_error_prob))
+        + single_key * (1 - binary_entropy(phase_error_prob))
         - leaked_bits
-        - 6 * log2(_EPSILON_TERMS / eps_sec)
+        - 6 * log2(epsilon_terms / eps_sec)
         - log2(2 / eps_cor)
     )
     if length < 1:
-        return KeyEstimate(0, vacuum, single_z, phase_error_prob, "leak")
-    return KeyEstimate(int(length), vacuum, single_z, phase_error_prob)
+        return KeyEstimate(0, vacuum, single_key, phase_error_prob, "leak")
+    return KeyEstimate(int(length), vacuum, single_key, phase_error_prob)
 
 
 _Pair = tuple[float, float]

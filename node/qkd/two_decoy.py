@@ -7,20 +7,16 @@ Twenty-one epsilons share eps_sec.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log2
+from math import exp, isfinite
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from node.qkd.estimation import KeyEstimate, binary_entropy, hoeffding_deviation, phase_error_bound
+from node.qkd.estimation import Counts, KeyEstimate, decoy_key_estimate, hoeffding_deviation
 from qnetem.runtime.errors import BadInputError
 
 __all__ = ["TwoDecoyBounds", "two_decoy_key_estimate"]
 
 _EPSILON_TERMS: Final = 21
 
-Counts = Sequence[float] | npt.NDArray[np.int64]
 _Triple = tuple[float, float, float]
 
 
@@ -58,24 +54,17 @@ def two_decoy_key_estimate(
     # no counts of a real source reach these limits; those of a lying peer might
     single_key = min(bounds.single_lower(n_key), sum(n_key) - vacuum)
     single_test = min(bounds.single_lower(n_test), sum(n_test))
-    if single_key < 1 or single_test < 1:
-        reason = "single-photon-bound" if sum(n_key) else "no-counts"
-        return KeyEstimate(0, vacuum, max(single_key, 0.0), 0.5, reason)
-    phase_error_prob = phase_error_bound(
-        bounds.single_errors_upper(m_test), single_key, single_test, eps_sec, _EPSILON_TERMS
+    return decoy_key_estimate(
+        key_count=sum(n_key),
+        vacuum=vacuum,
+        single_key=single_key,
+        single_test=single_test,
+        single_errors=bounds.single_errors_upper(m_test),
+        eps_sec=eps_sec,
+        eps_cor=eps_cor,
+        leaked_bits=leaked_bits,
+        epsilon_terms=_EPSILON_TERMS,
     )
-    if phase_error_prob >= 0.5:
-        return KeyEstimate(0, vacuum, single_key, 0.5, "phase-error-bound")
-    length = (
-        vacuum
-        + single_key * (1 - binary_entropy(phase_error_prob))
-        - leaked_bits
-        - 6 * log2(_EPSILON_TERMS / eps_sec)
-        - log2(2 / eps_cor)
-    )
-    if length < 1:
-        return KeyEstimate(0, vacuum, single_key, phase_error_prob, "leak")
-    return KeyEstimate(int(length), vacuum, single_key, phase_error_prob)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 
+from qnetem.runtime.durable import sync_folder
 from qnetem.runtime.errors import ConflictError, QnetemError, StorageError
 from qnetem.runtime.pki import write_private
 from qnetem.testbed.desired import Desired
@@ -171,11 +172,7 @@ class State:
 
 def _write_durably(path: Path, data: bytes) -> None:
     write_private(path, data)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)  # the new name as well as the data
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)  # the new name as well as the data
 
 
 def _storing(path: Path, act: Callable[[], Any]) -> None:

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from node.keys.records import BlockRole, IssuedKey, StoreLimits
-from node.keys.storage_key import make_storage_key
 from node.keys.store import open_store
 from qnetem.runtime import crashpoint
+from qnetem.runtime.storage_key_file import make_storage_key
 
 PRESHARED = bytes(range(256)) * 2
 

@@ -10,9 +10,10 @@ import pytest
 from node.keys import connection, group_commit
 from node.keys.records import BlockRole
 from node.keys.secret import SecretBytes
-from node.keys.storage_key import Vault, WrongStorageKeyError, make_storage_key, next_path
+from node.keys.storage_key import Vault, WrongStorageKeyError
 from node.keys.store import KeyStore, open_store
 from qnetem.runtime.errors import StorageError
+from qnetem.runtime.storage_key_file import make_storage_key, next_path
 
 SECRET = bytes(range(1, 129)) * 24  # three chunks
 

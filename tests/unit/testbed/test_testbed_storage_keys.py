@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from qnetem.runtime.errors import StartError, StorageError
+from qnetem.runtime.storage_key_file import make_storage_key
 from qnetem.testbed.known_secrets import known_secrets
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import planned
 from qnetem.testbed.storage_keys import (
     begin_rotation,
     finish_rotation,
-    make_storage_key,
     prepare_storage_keys,
     storage_key_path,
 )
