@@ -140,8 +140,9 @@ def links() -> list[dict[str, Any]]:
 
 
 def blocks_of(link_id: str) -> int:
-    """Return how many key blocks the transmitter of a link has made."""
-    return next(int(link["blocks_made_count"]) for link in links() if link["link_id"] == link_id)
+    """Return how many key blocks the transmitter of a link has made: the receiver's count dies with the receiver."""
+    ends = next(link["ends"] for link in links() if link["link_id"] == link_id)
+    return next(int(end["blocks_made_count"]) for end in ends.values() if end["role"] == "transmitter")
 
 
 def retried(ask: Any) -> Any:
