@@ -21,6 +21,7 @@ from node.qkd.session_transmitter import TransmitterSession
 from node.qkd.wire import Wire
 from qnetem.runtime import rpc
 from qnetem.runtime.errors import BadInputError, DeniedError, NotFoundError, QnetemError, StorageError, UnavailableError
+from qnetem.runtime.tasks import end_if_cancelled
 from qnetem.v1 import link_session_pb2, link_session_pb2_grpc, process_pb2
 from quantum_channel.client import QuantumChannelClient, TransmitStream
 
@@ -82,6 +83,7 @@ class TransmitterLink:
                     await self._connected(to_peer)
                     await self._session(stub, channel)
                 except Exception as error:
+                    end_if_cancelled()
                     reason = self._left_for or _reason_of(error)
                     if (LinkState.DOWN, reason) != (self._record.state, self._record.reason):
                         log.warning("session.ended", link_id=config.link_id, reason=reason, detail=_detail(error))

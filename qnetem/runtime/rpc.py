@@ -25,6 +25,7 @@ from qnetem.runtime.errors import (
     first_known,
 )
 from qnetem.runtime.log import get_logger
+from qnetem.runtime.tasks import keeping_cancellation
 from qnetem.v1 import process_pb2
 
 __all__ = [
@@ -348,18 +349,24 @@ async def call(
         QnetemError: Of the class that the server raised; UnavailableError or DeadlineError when there was no answer.
     """
     try:
-        return await method(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+        with keeping_cancellation():
+            return await method(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
     except grpc.aio.AioRpcError as error:
         raise translate(error) from None
 
 
 async def stream(responses: Any) -> AsyncIterator[Any]:
     """Iterate over the responses of a streaming call; errors are ours, as in `call`."""
-    try:
-        async for response in responses:
-            yield response
-    except grpc.aio.AioRpcError as error:
-        raise translate(error) from None
-    except grpc.aio.BaseError as error:
-        # the core gave the call up before it had a status
-        raise UnavailableError("the connection was lost") from error
+    incoming = aiter(responses)
+    while True:
+        try:
+            with keeping_cancellation():
+                response = await anext(incoming)
+        except StopAsyncIteration:
+            return
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from None
+        except grpc.aio.BaseError as error:
+            # the core gave the call up before it had a status
+            raise UnavailableError("the connection was lost") from error
+        yield response

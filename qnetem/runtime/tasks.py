@@ -1,11 +1,11 @@
 """qnetem.runtime.tasks: tasks that run for as long as a block does. Edge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-__all__ = ["background"]
+__all__ = ["background", "end_if_cancelled", "keeping_cancellation"]
 
 
 @asynccontextmanager
@@ -18,3 +18,34 @@ async def background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], No
         finally:
             for task in started:
                 task.cancel()
+
+
+def end_if_cancelled() -> None:
+    """Raise CancelledError if the running task was asked to end: for a loop that goes on after any error.
+
+    A group of tasks (Python 3.11, 3.12) whose parent is cancelled as one of its tasks fails raises the failure alone.
+    """
+    _end_if_cancelled_since(asyncio.current_task(), 0)
+
+
+@contextmanager
+def keeping_cancellation() -> Iterator[None]:
+    """Raise CancelledError at the end of the block if the task was cancelled within, whatever else came of it.
+
+    grpc.aio takes a cancellation that meets the end of a call for that end: the caller would never know.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        _end_if_cancelled_since(task, before)
+        raise
+    _end_if_cancelled_since(task, before)
+
+
+def _end_if_cancelled_since(task: asyncio.Task[Any] | None, before: int) -> None:
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
