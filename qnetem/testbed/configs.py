@@ -1,10 +1,9 @@
 """qnetem.testbed.configs: what each process is told, and nothing that belongs to another. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qnetem.runtime import identity, rng
-from qnetem.testbed.addresses import HOST, broker_key, path_key
+from qnetem.testbed.addresses import Addresses, broker_key, listener_key, path_key
 from qnetem.testbed.desired import Desired, apply
 from qnetem.testbed.key_configs import external_kme, key_delivery, policies_at, prefills_at
 from qnetem.testbed.layout import Layout
@@ -23,12 +22,14 @@ class ConfigMaker:
 
     topology: Topology
     plan: TestbedPlan
-    ports: Mapping[str, int]
+    addresses: Addresses
     layout: Layout
     testbed_secret: bytes = field(repr=False)
     desired: Desired
     # absolute path of the mosquitto to run as the broker
     broker_program: str = ""
+    # what emulated time is counted by
+    clock_source: process_pb2.ClockConfig.Source.ValueType = process_pb2.ClockConfig.SOURCE_MONOTONIC
 
     def make(self, process: ProcessPlan) -> process_pb2.ProcessConfig:
         """Return what a process is told."""
@@ -39,10 +40,10 @@ class ConfigMaker:
             state_dir=str(self.layout.state(process.name)),
             journal_path=str(self.layout.journal(process.name)),
             credentials=self.layout.credentials(KINDS[process.kind], process.name),
-            clock=process_pb2.ClockConfig(
-                epoch_ns=self.plan.epoch_ns, scale=self.plan.scale, source=process_pb2.ClockConfig.SOURCE_MONOTONIC
+            clock=process_pb2.ClockConfig(epoch_ns=self.plan.epoch_ns, scale=self.plan.scale, source=self.clock_source),
+            listeners=process_pb2.Listeners(
+                **{one: self.addresses.bound(listener_key(process.name, one)) for one in process.listeners}
             ),
-            listeners=process_pb2.Listeners(**process.listeners),
         )
         if self.topology.telemetry.broker != "none" and process.name != BROKER:
             config.telemetry.CopyFrom(self._telemetry(process.name))
@@ -62,7 +63,7 @@ class ConfigMaker:
             case process_pb2.PROCESS_KIND_CONTROL_PLANE:
                 config.control_plane.nodes.extend(self.topology.nodes)
             case process_pb2.PROCESS_KIND_BROKER:
-                config.broker.listen = f"{HOST}:{self.ports[broker_key(process.name)]}"
+                config.broker.listen = self.addresses.bound(broker_key(process.name))
                 config.broker.users_path = str(self.layout.mqtt_users(self.topology.telemetry.broker))
                 config.broker.program = self.broker_program
         return config
@@ -70,9 +71,10 @@ class ConfigMaker:
     def _telemetry(self, name: str) -> process_pb2.TelemetryConfig:
         telemetry = self.topology.telemetry
         if telemetry.broker != "external":
+            host, _, port = self.addresses.dialled(broker_key(BROKER), name).rpartition(":")
             return process_pb2.TelemetryConfig(
-                host=HOST,
-                port=self.ports[broker_key(BROKER)],
+                host=host,
+                port=int(port),
                 username=name,
                 password_path=str(self.layout.mqtt_password(name)),
             )
@@ -104,7 +106,7 @@ class ConfigMaker:
         config.relay_nodes.extend(sorted(p for p in peers if self.topology.nodes[p].kind == "trusted-relay"))
         config.prefills.extend(prefills_at(self.topology, name))
         config.share_count = self.topology.share_count
-        address = self._controller_address()
+        address = self._controller_address(name)
         if address is not None:
             config.controller.address = address
             config.controller.target = identity.dns_name(self.topology.name, "controller", CONTROLLER)
@@ -114,9 +116,9 @@ class ConfigMaker:
         if self.topology.is_reproducible:
             config.reproducible_secret = rng.derive_secret(self.testbed_secret, "node", name)
 
-    def _controller_address(self) -> str | None:
+    def _controller_address(self, node: str) -> str | None:
         if self.topology.control_plane.kind == "reference":
-            return self.plan.processes[CONTROLLER].listeners["management"]
+            return self.addresses.dialled(listener_key(CONTROLLER, "management"), node)
         return self.topology.control_plane.address
 
     def _node_link(self, link: Link, node: str) -> process_pb2.NodeLinkConfig:
@@ -127,7 +129,7 @@ class ConfigMaker:
             role=process_pb2.LINK_ROLE_TRANSMITTER if is_transmitter else process_pb2.LINK_ROLE_RECEIVER,
             peer_node=peer,
             peer=process_pb2.PartyAddress(
-                address=f"{HOST}:{self.ports[path_key(place.classical_channel, link.id, node)]}",
+                address=self.addresses.dialled(path_key(place.classical_channel, link.id, node), node),
                 target=identity.dns_name(testbed, "node", peer),
                 uri=identity.uri(testbed, "node", peer),
             ),
@@ -138,7 +140,7 @@ class ConfigMaker:
             return config
         config.quantum_channel.CopyFrom(
             process_pb2.PartyAddress(
-                address=self.plan.processes[place.quantum_channel].listeners["peer"],
+                address=self.addresses.dialled(listener_key(place.quantum_channel, "peer"), node),
                 target=identity.dns_name(testbed, "quantum-channel", place.quantum_channel),
                 uri=identity.uri(testbed, "quantum-channel", place.quantum_channel),
             )
@@ -169,8 +171,8 @@ class ConfigMaker:
             link_id=link.id,
             from_node=from_node,
             to_node=to_node,
-            listen=f"{HOST}:{self.ports[path_key(process, link.id, from_node)]}",
-            forward_to=self.plan.processes[to_node].listeners["peer"],
+            listen=self.addresses.bound(path_key(process, link.id, from_node)),
+            forward_to=self.addresses.dialled(listener_key(to_node, "peer"), process),
             planned=link.classical,
             nature_secret=self._nature_secret(link),
         )

@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from qnetem.runtime.errors import StartError, StorageError
 from qnetem.testbed import linux
-from qnetem.testbed.addresses import port_wishes, with_listeners
+from qnetem.testbed.addresses import LocalAddresses, port_wishes, with_listeners
 from qnetem.testbed.configs import ConfigMaker
 from qnetem.testbed.credentials import make_missing
 from qnetem.testbed.plan import TestbedPlan, planned
@@ -67,7 +67,7 @@ def prepare(
     kept = desired.only(links)
     if kept != desired:  # settings of a link that is no more are not for a later one of its name
         state.write_desired(kept)
-    maker = ConfigMaker(topology, plan, ports, state.layout, secret, kept, broker_program)
+    maker = ConfigMaker(topology, plan, LocalAddresses(ports), state.layout, secret, kept, broker_program)
     try:
         for process in plan.processes.values():
             path = state.layout.config(process.name)

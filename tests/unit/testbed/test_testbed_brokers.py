@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qnetem.runtime.errors import StartError
-from qnetem.testbed.addresses import port_wishes, with_listeners
+from qnetem.testbed.addresses import LocalAddresses, port_wishes, with_listeners
 from qnetem.testbed.configs import ConfigMaker
 from qnetem.testbed.credentials import make_missing
 from qnetem.testbed.desired import Desired
@@ -32,7 +32,7 @@ def configs_of(topology: Topology, program: str = "") -> dict[str, process_pb2.P
     processes, links = planned(topology)
     ports = {wish.key: 20000 + index for index, wish in enumerate(port_wishes(topology, processes))}
     plan = TestbedPlan("ring", "/t.yaml", "", 0, False, 1, 1.0, with_listeners(processes, ports), links)
-    maker = ConfigMaker(topology, plan, ports, Layout(Path("/state")), bytes(16), Desired(), program)
+    maker = ConfigMaker(topology, plan, LocalAddresses(ports), Layout(Path("/state")), bytes(16), Desired(), program)
     return {name: maker.make(process) for name, process in plan.processes.items()}
 
 

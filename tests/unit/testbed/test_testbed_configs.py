@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qnetem.runtime import rng
-from qnetem.testbed.addresses import path_key, port_wishes, with_listeners
+from qnetem.testbed.addresses import LocalAddresses, path_key, port_wishes, with_listeners
 from qnetem.testbed.configs import ConfigMaker
 from qnetem.testbed.desired import Desired
 from qnetem.testbed.layout import Layout
@@ -40,7 +40,7 @@ def make(topology: Topology) -> Made:
         topology.name, "/t.yaml", topology.digest, topology.seed, topology.is_reproducible, 123, topology.scale,
         with_listeners(processes, ports), links,
     )  # fmt: skip
-    maker = ConfigMaker(topology, plan, ports, Layout(Path("/state")), SECRET, DESIRED)
+    maker = ConfigMaker(topology, plan, LocalAddresses(ports), Layout(Path("/state")), SECRET, DESIRED)
     return Made(topology, ports, {name: maker.make(process) for name, process in plan.processes.items()})
 
 

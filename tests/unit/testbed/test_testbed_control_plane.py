@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qnetem.runtime import identity
-from qnetem.testbed.addresses import port_wishes, with_listeners
+from qnetem.testbed.addresses import LocalAddresses, port_wishes, with_listeners
 from qnetem.testbed.configs import ConfigMaker
 from qnetem.testbed.credentials import make_missing
 from qnetem.testbed.desired import Desired
@@ -26,7 +26,7 @@ def configs_of(topology: Topology) -> dict[str, process_pb2.ProcessConfig]:
         topology.name, "/t.yaml", topology.digest, topology.seed, topology.is_reproducible, 123, topology.scale,
         with_listeners(processes, ports), links,
     )  # fmt: skip
-    maker = ConfigMaker(topology, plan, ports, Layout(Path("/state")), bytes(32), Desired())
+    maker = ConfigMaker(topology, plan, LocalAddresses(ports), Layout(Path("/state")), bytes(32), Desired())
     return {name: maker.make(process) for name, process in plan.processes.items()}
 
 
