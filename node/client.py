@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import grpc.aio
 
 from qnetem.runtime import rpc
-from qnetem.v1 import key_admin_pb2, key_admin_pb2_grpc, node_pb2, node_pb2_grpc
+from qnetem.v1 import controller_pb2, controller_pb2_grpc, key_admin_pb2, key_admin_pb2_grpc, node_pb2, node_pb2_grpc
 
-__all__ = ["KeyAdminClient", "NodeClient"]
+__all__ = ["KeyAdminClient", "NodeClient", "PathClient"]
 
 
 class NodeClient:
@@ -82,3 +82,28 @@ class KeyAdminClient:
             link_id=link_id, generation=generation, secret=secret, is_shared=not secret
         )
         return (await rpc.call(self._stub.ProvisionLink, request, timeout_s=self._timeout_s)).is_new
+
+
+class PathClient:
+    """Over a channel to the node's management listener, as an operator: the paths that it relays keys on."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float = 5.0) -> None:
+        """Answer within `timeout_s` wall seconds."""
+        self._stub = controller_pb2_grpc.PathServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def get(self) -> controller_pb2.GetPathsResponse:
+        """Return the paths in force, and the hops that are gone around."""
+        request = controller_pb2.GetPathsRequest()
+        return await rpc.call(self._stub.GetPaths, request, timeout_s=self._timeout_s)
+
+    async def install(self, paths: controller_pb2.PathSet) -> None:
+        """Put paths in force in the place of all that were.
+
+        Raises:
+            BadInputError: They are no paths from there.
+            ConflictError: It takes its paths from a controller, or the version is not above the operator's in force.
+            StorageError: It cannot write them; those before stay in force.
+        """
+        request = controller_pb2.InstallPathsRequest(paths=paths)
+        await rpc.call(self._stub.InstallPaths, request, timeout_s=self._timeout_s)

@@ -17,6 +17,7 @@ from qnetem.cli import (
     keys,
     lifecycle,
     links,
+    paths,
     planning,
     saes,
     watching,
@@ -56,6 +57,7 @@ for verb in (watching.logs, watching.events):
 app.add_typer(links.link, name="link")
 app.add_typer(eavesdropping.eve, name="eve")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(paths.paths, name="paths")
 app.add_typer(checking.check, name="check")
 app.add_typer(saes.sae, name="sae")
 app.add_typer(auditing.audit, name="audit")

@@ -1,6 +1,5 @@
 """qnetem.testbed.key_admin: the key managers of a testbed as their operator asks them, all at once. Wiring."""
 
-import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -8,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from google.protobuf import json_format
-
 from node.client import KeyAdminClient
 from qnetem.runtime.errors import QnetemError, StorageError, UnavailableError
 from qnetem.testbed.api.connection import Connection
 from qnetem.testbed.state import write_quickly
 from qnetem.testbed.storage_keys import begin_rotation, finish_rotation
-from qnetem.v1 import key_admin_pb2, process_pb2
+from qnetem.v1 import key_admin_pb2
 
 __all__ = ["AuditVerdict", "KeyAdmin"]
 
@@ -49,14 +46,7 @@ class KeyAdmin:
         self._connection = connection
 
     async def _all(self, ask: Callable[[KeyAdminClient, str], Awaitable[_T]]) -> dict[str, _T | QnetemError]:
-        async def one(node: str) -> _T | QnetemError:
-            try:
-                return await ask(KeyAdminClient(await self._connection.channel(node)), node)
-            except QnetemError as error:
-                return error
-
-        nodes = self._connection.nodes
-        return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
+        return await self._connection.of_nodes(lambda channel, node: ask(KeyAdminClient(channel), node))
 
     async def statuses(self) -> dict[str, key_admin_pb2.GetKeyStatusResponse | QnetemError]:
         """Return how the pools of every node stand, or why it does not say."""
@@ -113,7 +103,7 @@ class KeyAdmin:
             UnavailableError: A node did not do it; the old keys and the new ones both lie there, and both are used.
             StorageError: A file cannot be written.
         """
-        paths = {node: self._key_path(node) for node in self._connection.nodes}
+        paths = {node: Path(self._connection.config(node).storage_key_path) for node in self._connection.nodes}
         files = sorted(set(paths.values()))
         for path in files:
             begin_rotation(path)
@@ -126,14 +116,6 @@ class KeyAdmin:
             why = "; ".join(f"{node}: {error}" for node, error in failed.items())
             raise UnavailableError(f"not sealed under the new storage key yet (do it again when they serve): {why}")
         return [str(path) for path in files]
-
-    def _key_path(self, node: str) -> Path:
-        path = self._connection.layout.config(node)
-        try:
-            config = json_format.Parse(path.read_text(), process_pb2.ProcessConfig())
-        except (OSError, json_format.ParseError) as error:
-            raise StorageError(f"{path}: cannot be read ({type(error).__name__})") from error
-        return Path(config.node.storage_key_path)
 
     async def provision(self, link_id: str) -> int:
         """Bring the two ends of a link new bits to authenticate with; return how many, for both directions.

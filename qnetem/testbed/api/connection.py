@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc.aio
+from google.protobuf import json_format
 
 from qnetem.runtime import identity, rpc
-from qnetem.runtime.errors import NotFoundError, QnetemError
+from qnetem.runtime.errors import NotFoundError, QnetemError, StorageError
 from qnetem.testbed.api.evidence import log_lines
 from qnetem.testbed.api.patience import NotInTimeError, Patience
 from qnetem.testbed.api.views import LinkView
@@ -20,12 +21,14 @@ from qnetem.testbed.inspected import inspected_values
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import KINDS, LinkPlan, ProcessPlan, TestbedPlan
 from qnetem.topology.words import did_you_mean, shown
+from qnetem.v1 import process_pb2
 
 __all__ = ["Connection"]
 
 _LOG_COUNT: Final = 12
 _LINK_COUNT: Final = 10
 _EVIDENCE_S: Final = 5.0
+_T = TypeVar("_T")
 
 
 class Connection:
@@ -74,6 +77,32 @@ class Connection:
             dialling = rpc.dial(self.process(name).listeners["management"], credentials, target=self.target(name))
             self._channels[name] = await self._stack.enter_async_context(dialling)
         return self._channels[name]
+
+    def config(self, node: str) -> process_pb2.NodeConfig:
+        """Return what a node was told at its start. Raises StorageError."""
+        path = self.layout.config(node)
+        try:
+            return json_format.Parse(path.read_text(), process_pb2.ProcessConfig()).node
+        except (OSError, json_format.ParseError) as error:
+            raise StorageError(f"{path}: cannot be read ({type(error).__name__})") from error
+
+    async def of_nodes(
+        self, ask: Callable[[grpc.aio.Channel, str], Awaitable[_T]], nodes: Iterable[str] = ()
+    ) -> dict[str, _T | QnetemError]:
+        """Ask nodes at once, all of them where none is named; return what each said, or why it does not.
+
+        Raises:
+            NotFoundError: There is no such node; suggests the nearest.
+        """
+        names = [self.node(name).name for name in nodes] or self.nodes
+
+        async def one(node: str) -> _T | QnetemError:
+            try:
+                return await ask(await self.channel(node), node)
+            except QnetemError as error:
+                return error
+
+        return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
     async def inspected(self) -> dict[str, Any]:
         """Return what `inspect -f json` tells."""

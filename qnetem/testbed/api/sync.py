@@ -21,6 +21,7 @@ from qnetem.testbed.api.testbed import Testbed
 from qnetem.testbed.api.views import Event, LinkView, ProcessView
 from qnetem.testbed.etsi import Key
 from qnetem.testbed.layout import Layout
+from qnetem.testbed.paths import NodePaths
 from qnetem.topology.model import Topology
 
 __all__ = ["SyncEventStream", "SyncLinkHandle", "SyncProcessHandle", "SyncSaeHandle", "SyncTestbed"]
@@ -349,6 +350,14 @@ class SyncTestbed:
     def links(self) -> dict[str, LinkView]:
         """Return every link, by id."""
         return self.run(self.asynchronous.links())
+
+    def paths(self, *nodes: str) -> dict[str, NodePaths]:
+        """Return the paths in force at nodes, at all of them where none is named. Raises NotFoundError."""
+        return dict(self.run(self.asynchronous.paths(*nodes)))
+
+    def install_paths(self, *paths: str | Sequence[str]) -> dict[str, int]:
+        """Put paths in force by hand; return the version of each node's set. Raises as `Testbed.install_paths`."""
+        return dict(self.run(self.asynchronous.install_paths(*paths)))
 
     def wait_in_service(self, *link_ids: str, within: str = "60s") -> dict[str, LinkView]:
         """Wait until links make keys, all of them where none is named. Raises NotInTimeError."""

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from qnetem.testbed.api.waiting import eventually
 from qnetem.testbed.client import NotRunningError, TestbedClient
 from qnetem.testbed.launching import down, launch
 from qnetem.testbed.layout import Layout
+from qnetem.testbed.paths import NodePaths, Paths
 from qnetem.testbed.state import State
 from qnetem.topology.model import Topology
 
@@ -230,6 +231,19 @@ class Testbed:
     async def links(self) -> dict[str, LinkView]:
         """Return every link, by id."""
         return await self.connection().links()
+
+    async def paths(self, *nodes: str) -> dict[str, NodePaths]:
+        """Return the paths in force at nodes, at all of them where none is named. Raises NotFoundError."""
+        return {one.node: one for one in await Paths(self.connection()).in_force(*nodes)}
+
+    async def install_paths(self, *paths: str | Sequence[str]) -> dict[str, int]:
+        """Put paths in force by hand ("a/relay/b", the best first); return the version of each node's set.
+
+        Raises:
+            BadInputError: The testbed has a controller, or one is no way over links and relays; nothing was changed.
+            UnavailableError: A node does not answer.
+        """
+        return await Paths(self.connection()).install(paths)
 
     async def wait_in_service(self, *link_ids: str, within: str = "60s") -> dict[str, LinkView]:
         """Wait until links make keys, all of them where none is named; return them.

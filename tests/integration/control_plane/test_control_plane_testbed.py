@@ -1,5 +1,7 @@
 """Relayed keys on testbeds of real processes: a line with paths given by hand, a square with a controller."""
 
+import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -8,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_lab import Cli
 from testbed_lab import Lab, running
 
 from control_plane.client import ControllerClient
 from node.keys.records import Pool
 from node.keys.relay_conservation import imbalances
 from qnetem.runtime import identity, rpc
-from qnetem.runtime.errors import ConflictError, UnavailableError
+from qnetem.runtime.errors import UnavailableError
 from qnetem.testbed.credentials import ADMIN
-from qnetem.v1 import controller_pb2 as pb
-from qnetem.v1 import controller_pb2_grpc as pb_grpc
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -66,20 +67,32 @@ async def test_a_line_relays_over_paths_that_an_operator_gave(tmp_path: Path) ->
     async with running(tmp_path, network("line", ["ab", "bc", "cd"], saes, keys=keys)) as lab:
         await lab.in_service()
 
-        async def install(node: str, way: str, version: int) -> None:
-            path = pb.RelayPath(nodes=way, available_bits=1 << 20)
-            paths = pb.PathSet(version=version, targets=[pb.TargetPaths(target=way[-1], paths=[path])])
+        cli = Cli(tmp_path)
+        written = tmp_path / "paths.yaml"
+        written.write_text("paths: [a/b/c/d, [d, c, b, a]]")
 
-            async def ask(channel: Any) -> None:
-                stub = pb_grpc.PathServiceStub(channel)
-                await rpc.call(stub.InstallPaths, pb.InstallPathsRequest(paths=paths), timeout_s=5)
+        def by_hand() -> None:
+            for wrong, why in (
+                (("a/c/d",), "path a/c/d: no link joins a and c"),
+                (("a/x/d",), "no node 'x'"),
+                ((), "either FILE or --path"),
+            ):
+                options = [word for way in wrong for word in ("--path", way)]
+                code, _, err = cli.run("paths", "install", *options)
+                assert (code, err.count("\n")) == (3, 1), err
+                assert why in err
+            assert {one["version"] for one in cli.json("paths", "list")} == {0}
+            assert cli.json("paths", "install", str(written)) == {"a": 1, "d": 1}
+            # what was printed can be given back; the set is another one then
+            written.write_text(cli.fine("paths", "list", "-f", "json"))
+            assert cli.json("paths", "install", str(written)) == {"a": 2, "d": 2}
+            assert cli.json("paths", "install", "--path", "a/b/c/d", "--both-ways") == {"a": 3, "d": 3}
+            [told] = cli.json("paths", "list", "--node", "a")
+            assert (told["controller"], told["version"]) == ("operator", 3)
+            assert [(one["target"], one["rank"], one["nodes"]) for one in told["paths"]] == [("d", 1, list("abcd"))]
+            assert cli.fine("paths", "list").splitlines()[0].startswith("NODE  TARGET  RANK  PATH")
 
-            await with_channel(lab, node, "node", ask)
-
-        await install("a", "abcd", 1)
-        await install("d", "dcba", 1)
-        with pytest.raises(ConflictError):
-            await install("d", "dcba", 1)
+        await asyncio.to_thread(by_hand)
         for master, slave in (("app-a", "app-d"), ("app-d", "app-a")):
             await lab.collect(slave, master, await lab.new_key(master, slave))
 
@@ -96,6 +109,10 @@ async def test_a_line_relays_over_paths_that_an_operator_gave(tmp_path: Path) ->
         await lab.collect("app-d", "app-a", waiting)
         await lab.act("KILL", "b")
         await lab.collect("app-d", "app-a", await lab.new_key("app-a", "app-d"))
+        await lab.act("STOP", "b")
+        code, out, _ = await asyncio.to_thread(cli.run, "paths", "list", "-f", "json")
+        assert code == 2
+        assert [one["node"] for one in json.loads(out) if one["unknown"]] == ["b"]
     assert lab.history.wrongs() == []
     assert imbalances(pools_of(lab, "abcd"), is_settled=False) == []
 
@@ -122,6 +139,9 @@ async def test_a_square_goes_around_dead_and_frozen_relays_without_its_controlle
             return set(paths.get("a", [])) == {"abd", "acd"} and set(paths.get("d", [])) == {"dba", "dca"}
 
         await lab.until(has_paths, "both ways in both ends")
+        code, _, err = await asyncio.to_thread(Cli(tmp_path).run, "paths", "install", "--path", "a/b/d")
+        assert (code, err.count("\n")) == (3, 1), err
+        assert "take their paths from their controller" in err
         await lab.collect("app-d", "app-a", await lab.new_key("app-a", "app-d"))
         await lab.act("STOP", "controller")
         figures = {}
