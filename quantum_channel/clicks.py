@@ -34,12 +34,14 @@ class ClickTable:
         ways: What the ways mean.
         class_probs: Of each class. Shape (intensities, 2, 2, 2), float64.
         stray_probs: Of the sets of the transmitter's detectors in a slot in which the receiver's stay dark. Shape (4,).
+        partner_probs: Of the same, whatever the receiver's do. Shape (4,).
     """
 
     cells: F64
     ways: Ways
     class_probs: F64
     stray_probs: F64
+    partner_probs: F64
 
 
 def landing_offsets_ps(nature: Conditions) -> tuple[float, ...]:
@@ -139,7 +141,8 @@ def click_table(parameters: Parameters, nature: Conditions) -> ClickTable:
     bases = np.outer((p.transmitter_p_z, 1.0 - p.transmitter_p_z), (p.receiver_p_z, 1.0 - p.receiver_p_z))
     class_probs = np.einsum("k,ab,i->kabi", np.asarray(p.intensity_probs), bases, np.full(2, 0.5))
     every = sum(kind.probs for kind in kinds)
-    stray_probs = np.array([1.0, 0.0, 0.0, 0.0])
+    stray_probs = partner_probs = np.array([1.0, 0.0, 0.0, 0.0])
     if p.pair_brightness:
         stray_probs = dark_partner_sets(np.asarray(every), class_probs)
-    return ClickTable(cells, ways, class_probs, stray_probs)
+        partner_probs = np.einsum("kabi,kabips->p", class_probs, every)
+    return ClickTable(cells, ways, class_probs, stray_probs, partner_probs)

@@ -257,8 +257,13 @@ class QuantumLinkClient:
         request = quantum_channel_pb2.GetLinkRequest(link_id=link_id)
         return (await rpc.call(self._stub.GetLink, request, timeout_s=self._timeout_s)).state
 
-    async def probe_link(self, link_id: str, click_count: int) -> AsyncIterator[quantum_channel_pb2.ProbeLinkResponse]:
-        """Yield the state of a link, then stretches of about so many clicks of it with the choices of both ends."""
-        request = quantum_channel_pb2.ProbeLinkRequest(link_id=link_id, click_count=click_count)
+    async def probe_link(
+        self, link_id: str, click_count: int, *, is_dark: bool = False
+    ) -> AsyncIterator[quantum_channel_pb2.ProbeLinkResponse]:
+        """Yield the state of a link, then stretches of about so many clicks of it with the choices of both ends.
+
+        `is_dark`: with its source off.
+        """
+        request = quantum_channel_pb2.ProbeLinkRequest(link_id=link_id, click_count=click_count, is_dark=is_dark)
         async for part in rpc.stream(self._stub.ProbeLink(request)):
             yield part

@@ -6,21 +6,57 @@ Blocks from train.PROBE_BLOCK on are of no train, so what both ends choose for t
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from qnetem.runtime.errors import BadInputError
-from qnetem.runtime.rng import BLOCK_PULSES
+from qnetem.runtime.rng import BLOCK_PULSES, philox4x32
 from qnetem.v1 import quantum_channel_pb2
-from quantum_channel.response import Response
-from quantum_channel.sampler import COLD, Carry, Keys, Sampler, pulse_classes
+from quantum_channel.conditions import conditions
+from quantum_channel.controls import Controls
+from quantum_channel.course import Cell
+from quantum_channel.response import Response, respond
+from quantum_channel.sampler import COLD, Carry, Keys, Sampler, log_uniform, pulse_classes
 from quantum_channel.train import CLICK_BYTES, PROBE_BLOCK, expected_bytes, stretch_limit
 
-__all__ = ["Probe"]
+__all__ = ["Probe", "dark_response", "partner_singles"]
 
 _CLICK_LIMIT: Final = 10**8
 _BLOCK_LIMIT: Final = 1 << 20
+_SINGLES_LIMIT: Final = 10**6
+_SINGLES_PULSES: Final = 1 << 40
+# of a probe's first block; candidates, strays and afterpulses draw below
+_SINGLES_DRAW: Final = 3 << 30
+
+
+def dark_response(cell: Cell, controls: Controls) -> Response:
+    """Return the tables of a link as it is in `cell`, its source switched off."""
+    nature = conditions(cell.parameters, cell.drift, controls)
+    return respond(cell.parameters, replace(nature, intensity_ratio=0.0))
+
+
+def partner_singles(response: Response, keys: Keys, block: int, click_count: int) -> quantum_channel_pb2.PartnerSingles:
+    """Return about so many clicks of the transmitter's own detectors, by gaps as long as chance makes them."""
+    lit = response.partner_probs[1:]
+    any_prob = min(1.0, float(lit.sum()))
+    if not any_prob > 0.0:
+        return quantum_channel_pb2.PartnerSingles(pulse_count=_SINGLES_PULSES)
+    k0, k1, _, c3 = (int(word) for word in keys.words[0])
+    counters = np.arange(min(click_count, _SINGLES_LIMIT), dtype=np.uint64) + np.uint64(_SINGLES_DRAW)
+    gap, kind, *_ = philox4x32(counters, block & 0xFFFFFFFF, block >> 32, c3, k0, k1)
+    scale = 1.0 / np.log1p(-any_prob) if any_prob < 1.0 else 0.0
+    pulses = np.cumsum(np.floor(log_uniform(gap) * scale) + 1.0)
+    seen = int(np.searchsorted(pulses, _SINGLES_PULSES, side="right"))
+    thresholds = np.round(np.cumsum(lit)[:2] / any_prob * 2.0**32).astype(np.uint64)
+    alone_0, alone_1, both = np.bincount((kind[:seen, None] >= thresholds).sum(axis=1), minlength=3).tolist()
+    return quantum_channel_pb2.PartnerSingles(
+        pulse_count=int(pulses[-1]) if seen == len(pulses) else _SINGLES_PULSES,
+        detector_0_count=alone_0,
+        detector_1_count=alone_1,
+        both_count=both,
+    )
 
 
 class Probe:
@@ -36,6 +72,8 @@ class Probe:
     ) -> AsyncIterator[quantum_channel_pb2.ProbeLinkResponse]:
         """Yield stretch after stretch of a link, until there are so many clicks, or 2^20 blocks have passed.
 
+        With a source of pairs, what the transmitter's own detectors do by themselves comes last.
+
         Raises:
             BadInputError: So many clicks cannot be had.
         """
@@ -43,14 +81,17 @@ class Probe:
             raise BadInputError(f"click_count {click_count} is not in 1 .. {_CLICK_LIMIT}")
         clicks_per_block = expected_bytes(response) / CLICK_BYTES
         first, self._next_block = self._next_block, self._next_block + _BLOCK_LIMIT
-        loop, carry, block = asyncio.get_running_loop(), COLD, first
-        while click_count > 0 and block < first + _BLOCK_LIMIT:
-            enough = int(click_count / max(clicks_per_block, 1e-9)) + 1
+        loop, carry, block, left = asyncio.get_running_loop(), COLD, first, click_count
+        while left > 0 and block < first + _BLOCK_LIMIT:
+            enough = int(left / max(clicks_per_block, 1e-9)) + 1
             count = min(stretch_limit(response, period_ps, 1.0), enough, first + _BLOCK_LIMIT - block)
             part, carry = await loop.run_in_executor(self._pool, self._stretch, response, block, count, carry)
-            click_count -= len(part.detectors)
+            left -= len(part.detectors)
             block += count
             yield part
+        if response.has_partners:
+            singles = await loop.run_in_executor(self._pool, partner_singles, response, self._keys, first, click_count)
+            yield quantum_channel_pb2.ProbeLinkResponse(partner_singles=singles)
 
     def _stretch(
         self, response: Response, block: int, count: int, carry: Carry
@@ -65,5 +106,6 @@ class Probe:
             detectors=sample.detectors.tobytes(),
             arrivals_ps=sample.arrivals_ps.astype("<i4", copy=False).tobytes(),
             classes=classes.astype(np.uint8).tobytes(),
+            partners=sample.partners.tobytes(),
         )
         return message, carry

@@ -87,6 +87,7 @@ class Response:
         ways: What the codes of ways mean.
         stray_thresholds: The same for the transmitter's detectors where a click is not its own pulse's. Shape (3,),
             uint64.
+        partner_probs: Of the sets of the transmitter's detectors, whatever the receiver's do. Shape (4,).
         has_partners: The transmitter has detectors too.
         landings: Where clicks land.
         slot_ps: How long detectors are open in a slot, rounded: where darks and afterpulses fall.
@@ -108,6 +109,7 @@ class Response:
     cells: U64
     ways: Ways
     stray_thresholds: U64
+    partner_probs: F64
     has_partners: bool
     landings: Landings
     slot_ps: int
@@ -161,6 +163,7 @@ def respond(parameters: Parameters, nature: Conditions | None = None) -> Respons
         cells=_cumulative(table.cells),
         ways=table.ways,
         stray_thresholds=_thresholds(np.cumsum(table.stray_probs)[:-1]),
+        partner_probs=table.partner_probs,
         has_partners=p.pair_brightness > 0.0,
         landings=Landings.of(landings),
         slot_ps=round(min(p.gate_width_ps or p.period_ps, p.period_ps)),

@@ -17,8 +17,9 @@ from quantum_channel.link import Link
 from quantum_channel.metrics import LinkCollector
 from quantum_channel.nature import Ends, Nature
 from quantum_channel.parameters import BadLinkError
+from quantum_channel.probe import dark_response
 from quantum_channel.sampler import Keys, Sampler
-from quantum_channel.states import change_fields, link_state, told_fields
+from quantum_channel.states import cell_state, change_fields, link_state, told_fields
 from quantum_channel.time_transfer import stamps
 from quantum_channel.train import BadTrainError
 
@@ -166,10 +167,14 @@ class QuantumLinkServicer(quantum_channel_pb2_grpc.QuantumLinkServiceServicer):
         """Measure a link as it is now."""
         nature = _link(self._links, request.link_id)
         now_ps = self._process.clock.now_ps()
-        cell = nature.link.course.cell(now_ps)
-        yield quantum_channel_pb2.ProbeLinkResponse(state=link_state(nature, now_ps))
-        if cell.response is not None:
-            async for part in nature.probe.run(cell.response, cell.parameters.period_ps, request.click_count):
+        course = nature.link.course
+        cell = course.cell(now_ps)
+        yield quantum_channel_pb2.ProbeLinkResponse(state=cell_state(nature, now_ps, cell))
+        response = cell.response
+        if response is not None:
+            if request.is_dark:
+                response = dark_response(cell, course.controls)
+            async for part in nature.probe.run(response, cell.parameters.period_ps, request.click_count):
                 yield part
 
     def _changed(self, nature: Nature, how: str, context: Any) -> quantum_channel_pb2.QuantumLinkState:

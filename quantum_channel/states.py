@@ -6,11 +6,12 @@ from typing import Any
 from qnetem.runtime.clock import to_time
 from qnetem.v1 import quantum_channel_pb2
 from quantum_channel import wire
+from quantum_channel.course import Cell
 from quantum_channel.link import Link
 from quantum_channel.nature import Nature
 from quantum_channel.parameters import SETTABLE
 
-__all__ = ["change_fields", "link_state", "told_fields"]
+__all__ = ["cell_state", "change_fields", "link_state", "told_fields"]
 
 
 def link_state(nature: Nature, now_ps: int) -> quantum_channel_pb2.QuantumLinkState:
@@ -35,6 +36,14 @@ def link_state(nature: Nature, now_ps: int) -> quantum_channel_pb2.QuantumLinkSt
         tuned_gate_offset_ps=link.course.controls.gate_offset_ps,
         intensity_trim_ratio=link.course.controls.intensity_trim_ratio,
     )
+
+
+def cell_state(nature: Nature, now_ps: int, cell: Cell) -> quantum_channel_pb2.QuantumLinkState:
+    """Return the same, what holds and what has drifted being that of a whole cell: as its clicks are drawn."""
+    state = link_state(nature, now_ps)
+    state.effective.CopyFrom(wire.parameters_message(cell.parameters))
+    state.drift.CopyFrom(quantum_channel_pb2.Drift(**asdict(cell.drift)))
+    return state
 
 
 def told_fields(link: Link) -> dict[str, Any]:

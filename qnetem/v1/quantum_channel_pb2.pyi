@@ -496,18 +496,22 @@ class ProbeLinkRequest(_message.Message):
 
     LINK_ID_FIELD_NUMBER: _builtins.int
     CLICK_COUNT_FIELD_NUMBER: _builtins.int
+    IS_DARK_FIELD_NUMBER: _builtins.int
     link_id: _builtins.str
     click_count: _builtins.int
     """About so many clicks, 1 .. 10^8; fewer from a link that gives hardly any: it ends with 2^20 blocks."""
+    is_dark: _builtins.bool
+    """The source is off meanwhile: darks, and light that is not its own."""
     def __init__(
         self,
         *,
         link_id: _builtins.str = ...,
         click_count: _builtins.int = ...,
+        is_dark: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "link_id", b"link_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["click_count", b"click_count", "is_dark", b"is_dark", "link_id", b"link_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -526,6 +530,8 @@ class ProbeLinkResponse(_message.Message):
     ARRIVALS_PS_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    PARTNER_SINGLES_FIELD_NUMBER: _builtins.int
     block_count: _builtins.int
     block_counts: _builtins.bytes
     offsets: _builtins.bytes
@@ -535,9 +541,15 @@ class ProbeLinkResponse(_message.Message):
     """uint8[n]: what both ends chose for the slot: ((intensity x 2 + transmitter basis) x 2 + receiver basis) x 2 + bit,
     bases 0 = Z, 1 = X. The receiver basis of a passive receiver says nothing.
     """
+    partners: _builtins.bytes
+    """With a source of pairs, uint8[n]: what the transmitter's own detectors registered in those slots; 0 = nothing."""
     @_builtins.property
     def state(self) -> Global___QuantumLinkState:
         """With the first message: what holds during the probe."""
+
+    @_builtins.property
+    def partner_singles(self) -> Global___PartnerSingles:
+        """With a source of pairs, in the last message."""
 
     def __init__(
         self,
@@ -549,14 +561,48 @@ class ProbeLinkResponse(_message.Message):
         arrivals_ps: _builtins.bytes = ...,
         classes: _builtins.bytes = ...,
         state: Global___QuantumLinkState | None = ...,
+        partners: _builtins.bytes = ...,
+        partner_singles: Global___PartnerSingles | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partner_singles", b"partner_singles", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrivals_ps", b"arrivals_ps", "block_count", b"block_count", "block_counts", b"block_counts", "classes", b"classes", "detectors", b"detectors", "offsets", b"offsets", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrivals_ps", b"arrivals_ps", "block_count", b"block_count", "block_counts", b"block_counts", "classes", b"classes", "detectors", b"detectors", "offsets", b"offsets", "partner_singles", b"partner_singles", "partners", b"partners", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProbeLinkResponse: _TypeAlias = ProbeLinkResponse  # noqa: Y015
+
+@_typing.final
+class PartnerSingles(_message.Message):
+    """What the transmitter's own detectors register, whatever the receiver's do: as many pulses as it takes to have about the
+    asked number of clicks, at most 10^6 clicks and 2^40 pulses. By detectors: 0 alone, 1 alone, both.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PULSE_COUNT_FIELD_NUMBER: _builtins.int
+    DETECTOR_0_COUNT_FIELD_NUMBER: _builtins.int
+    DETECTOR_1_COUNT_FIELD_NUMBER: _builtins.int
+    BOTH_COUNT_FIELD_NUMBER: _builtins.int
+    pulse_count: _builtins.int
+    detector_0_count: _builtins.int
+    detector_1_count: _builtins.int
+    both_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        pulse_count: _builtins.int = ...,
+        detector_0_count: _builtins.int = ...,
+        detector_1_count: _builtins.int = ...,
+        both_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["both_count", b"both_count", "detector_0_count", b"detector_0_count", "detector_1_count", b"detector_1_count", "pulse_count", b"pulse_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartnerSingles: _TypeAlias = PartnerSingles  # noqa: Y015
 
 @_typing.final
 class SetLinkRequest(_message.Message):
