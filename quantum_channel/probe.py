@@ -4,15 +4,17 @@ Blocks from train.PROBE_BLOCK on are of no train, so what both ends choose for t
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from qnetem.runtime.errors import BadInputError
-from qnetem.runtime.rng import BLOCK_PULSES, philox4x32
+from qnetem.runtime.rng import BLOCK_PULSES, STREAM_RECEIVER, STREAM_TRANSMITTER, philox4x32
 from qnetem.v1 import quantum_channel_pb2
 from quantum_channel.conditions import conditions
 from quantum_channel.controls import Controls
@@ -21,7 +23,7 @@ from quantum_channel.response import Response, respond
 from quantum_channel.sampler import COLD, Carry, Keys, Sampler, log_uniform, pulse_classes
 from quantum_channel.train import CLICK_BYTES, PROBE_BLOCK, expected_bytes, stretch_limit
 
-__all__ = ["Probe", "dark_response", "partner_singles"]
+__all__ = ["Probe", "chosen_classes", "dark_response", "partner_singles"]
 
 _CLICK_LIMIT: Final = 10**8
 _BLOCK_LIMIT: Final = 1 << 20
@@ -29,6 +31,22 @@ _SINGLES_LIMIT: Final = 10**6
 _SINGLES_PULSES: Final = 1 << 40
 # of a probe's first block; candidates, strays and afterpulses draw below
 _SINGLES_DRAW: Final = 3 << 30
+
+
+def chosen_classes(response: Response, keys: Keys, pulses: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Return sampler.pulse_classes, twenty times as fast where the choice function is compiled. Shape (n,), uint8."""
+    compiled = sys.modules.get("qnetem.runtime.rng_compiled")
+    if compiled is None:
+        return pulse_classes(response, keys, pulses).astype(np.uint8)
+    sent, received = keys.words[1].copy(), keys.words[2].copy()
+    # the kernels put the number of the stream into the word themselves
+    sent[2] ^= STREAM_TRANSMITTER
+    received[2] ^= STREAM_RECEIVER
+    bases, levels, bits, others, unused = (np.empty(len(pulses), dtype=np.uint8) for _ in range(5))
+    z_sent, z_received = (int(threshold) for threshold in response.basis_thresholds)
+    compiled.transmitter_kernel(pulses, sent, z_sent, response.intensity_thresholds, bases, levels, bits)
+    compiled.receiver_kernel(pulses, received, z_received, others, unused)
+    return np.asarray(((levels << 1 | bases) << 1 | others) << 1 | bits, dtype=np.uint8)
 
 
 def dark_response(cell: Cell, controls: Controls) -> Response:
@@ -98,14 +116,14 @@ class Probe:
     ) -> tuple[quantum_channel_pb2.ProbeLinkResponse, Carry]:
         sample, carry = self._sampler(response, self._keys, block, count, carry)
         blocks = np.repeat(np.arange(block, block + count, dtype=np.int64), sample.block_counts)
-        classes = pulse_classes(response, self._keys, (blocks * BLOCK_PULSES + sample.offsets).astype(np.uint64))
+        classes = chosen_classes(response, self._keys, (blocks * BLOCK_PULSES + sample.offsets).astype(np.uint64))
         message = quantum_channel_pb2.ProbeLinkResponse(
             block_count=count,
             block_counts=sample.block_counts.astype("<u4", copy=False).tobytes(),
             offsets=sample.offsets.astype("<i4", copy=False).tobytes(),
             detectors=sample.detectors.tobytes(),
             arrivals_ps=sample.arrivals_ps.astype("<i4", copy=False).tobytes(),
-            classes=classes.astype(np.uint8).tobytes(),
+            classes=classes.tobytes(),
             partners=sample.partners.tobytes(),
         )
         return message, carry

@@ -25,7 +25,6 @@ REPLAYED: Final = {
     "bb84-threshold",
     "hoeffding-delta",
     "polyhash-eps",
-    "sift-pz0.5",
     "cascade-f-Q0.01",
     "cascade-f-Q0.05",
 }
