@@ -21,6 +21,8 @@ __all__ = ["ReceiverClock", "RightedClicks"]
 # transfers that are averaged when a link is set up, and later
 _EXCHANGES: Final = 8
 _EXCHANGES_LATER: Final = 2
+# of one such look in what is believed of the ways: about as sharp as the first
+_NOT_FIRST_WEIGHT: Final = 0.25
 # wall seconds from one look at the round trip to the next
 _TRANSFER_S: Final = 1.0
 # thermal delay of a fibre: PHYSICS 2
@@ -73,10 +75,12 @@ class ReceiverClock:
         self._sync_noise_ps = planned.sync_noise_ps
         self.period_ps: Final = PS_PER_S / planned.clock_hz
         self._follower = ClockFollower(self.period_ps, white_ps=planned.clock_white_ps, walk_ppb=planned.clock_walk_ppb)
-        warming_k_per_s = planned.temperature_swing_k * math.tau / (planned.day_s or _DAY_S)
+        # air does not warm as glass does
+        swing_k = 0.0 if planned.divergence_rad else planned.temperature_swing_k
         self.round_trip: Final = RoundTripWatch(
             2.0 * planned.sync_noise_ps / math.sqrt(_EXCHANGES_LATER),
-            _PS_PER_KM_K * planned.length_km * warming_k_per_s,
+            _PS_PER_KM_K * planned.length_km * swing_k,
+            planned.day_s or _DAY_S,
         )
         self._asymmetry_ps = 0.0
         self._transferred_s = 0.0
@@ -175,11 +179,12 @@ class ReceiverClock:
         at_s, exchange = await self._exchange(channel, _EXCHANGES if is_first else _EXCHANGES_LATER)
         asymmetry_ps = self._follower.offset_at_ps(at_s) - exchange.ahead_ps
         was_alarmed = self.round_trip.is_alarmed
-        self.round_trip.see(at_s, exchange.round_trip_ps, asymmetry_ps, is_verified=is_first)
-        if not self.round_trip.is_alarmed:
-            if is_first:
-                self._asymmetry_ps = asymmetry_ps
-        elif not was_alarmed:
+        is_trusted = self.round_trip.see(at_s, exchange.round_trip_ps, asymmetry_ps, is_verified=is_first)
+        if is_trusted:
+            # a fibre that warms takes it along, and the next pause needs it as it is then
+            weight = 1.0 if is_first else _NOT_FIRST_WEIGHT
+            self._asymmetry_ps += weight * (asymmetry_ps - self._asymmetry_ps)
+        if self.round_trip.is_alarmed and not was_alarmed:
             self._node.process.journal.write(
                 "link.round_trip.changed",
                 link_id=self._link_id,

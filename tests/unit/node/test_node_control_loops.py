@@ -1,4 +1,4 @@
-"""Loops on polarisation, gate and power, and the watch over the round trip."""
+"""Loops on polarisation, gate and power."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from node.control.alignment import AlignmentLoop, ErrorDrift
-from node.control.round_trip import RoundTripWatch
 from node.control.tuning import GateScan, IntensityTrim, gate_step_ps
 from qnetem.runtime.errors import BadInputError
 
@@ -123,50 +122,6 @@ def test_a_laser_at_half_its_power_is_brought_back() -> None:
     assert trim.ratio == pytest.approx(2.0, rel=0.01)
     with pytest.raises(BadInputError, match="power_ratio 0 is not above 0"):
         trim.see(0.0)
-
-
-def watch() -> RoundTripWatch:
-    made = RoundTripWatch(sigma_ps=100.0, drift_ps_per_s=2.0)
-    made.see(0.0, 244_869_402.0, 40.0, is_verified=True)
-    return made
-
-
-def test_an_hour_of_noise_and_warming_is_no_attack() -> None:
-    rng = np.random.default_rng(5)
-    made = watch()
-    for second in range(1, 3600):
-        warm_ps = 16_500.0 * math.sin(math.tau * second / 86_400)
-        round_trip = 244_869_402.0 + 2.0 * warm_ps + rng.normal() * 100.0
-        made.see(float(second), round_trip, 40.0 + warm_ps + rng.normal() * 50.0, is_verified=False)
-        assert not made.is_alarmed
-
-
-def test_a_delay_of_one_way_is_an_attack_until_it_goes() -> None:
-    made = watch()
-    delay_ps = 5000.0
-    for second in range(1, 10):
-        made.see(float(second), 244_869_402.0 + delay_ps, 40.0 + delay_ps / 2, is_verified=False)
-        assert made.is_alarmed
-    assert made.reading.value == delay_ps
-    made.see(10.0, 244_869_402.0, 40.0, is_verified=False)
-    assert not made.is_alarmed
-
-
-def test_a_longer_fibre_and_a_clock_that_was_set_are_none() -> None:
-    made = watch()
-    made.see(1.0, 244_869_402.0 + 9.8e6, 40.0, is_verified=False)
-    assert not made.is_alarmed
-    made.see(2.0, 244_869_402.0 + 9.8e6, 7040.0, is_verified=False)
-    assert not made.is_alarmed
-
-
-def test_slots_that_slipped_unseen_do_not_hide_an_attack() -> None:
-    made = watch()
-    # 100 slots late: the phase shows nothing, two-way transfer half of it
-    made.see(1.0, 244_869_402.0 + 100_000.0, 40.0 - 50_000.0, is_verified=False)
-    assert not made.is_alarmed
-    made.see(2.0, 244_869_402.0 + 100_000.0, 40.0 + 50_000.0, is_verified=True)
-    assert made.is_alarmed
 
 
 @pytest.mark.parametrize(("tau_s", "bits_per_s"), [(60.0, 4000), (5.0, 100_000)])
