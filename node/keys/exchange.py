@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.keys.directory import Directory
+from node.keys.exchange_gathering import Gathering
 from node.keys.exchange_servicer import key_assignments
 from node.keys.hybrid import Agreed
 from node.keys.policy import DEFAULT_TERMS, Terms
@@ -73,6 +74,7 @@ class KeyExchange:
         self._store = store
         self._directory = directory
         self._courier = courier
+        self._gathering = Gathering(courier)
         self._relay = relay
         self._times = times
         self._share_count = share_count
@@ -230,11 +232,13 @@ class KeyExchange:
     async def _assign(self, peer_node: str, request: pb.AssignKeysRequest, deadline_s: float) -> pb.AssignKeysResponse:
         """Send the same assignment until it is answered or the deadline is near. A refusal after doubt is doubt."""
         doubt: QnetemError | None = None
+        # a far one is reached by Carry; and what is sent again goes alone, with the time that it has left
+        ask = self._gathering.assign if peer_node in self._directory.neighbours else self._courier.ask
         while True:
             left_s = deadline_s - time.monotonic()
             try:
                 timeout_s = max(0.05, min(self._times.call_s, left_s))
-                answer: pb.AssignKeysResponse = await self._courier.ask(peer_node, request, timeout_s)
+                answer: pb.AssignKeysResponse = await ask(peer_node, request, timeout_s)
                 return answer
             except (UnavailableError, DeadlineError) as error:
                 if not error.is_definite:
@@ -243,6 +247,7 @@ class KeyExchange:
                     raise doubt or error from None
             except QnetemError as error:
                 raise doubt or error from None
+            ask = self._courier.ask
             await asyncio.sleep(self._times.retry_s * random.uniform(0.5, 1.5))
 
     async def _void(self, peer_node: str, key_ids: Sequence[str], cause: QnetemError | None) -> None:

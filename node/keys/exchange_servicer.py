@@ -1,5 +1,6 @@
 """node.keys.exchange_servicer: what a KME does for the KMEs of neighbouring nodes. Edge: gRPC."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ from node.keys.kem import Kem
 from node.keys.records import Assignment, Piece, UnusableBlocksError, is_key_id
 from node.keys.store import KeyStore
 from qnetem.runtime import rpc
-from qnetem.runtime.errors import BadInputError, DeniedError
+from qnetem.runtime.errors import BadInputError, DeniedError, QnetemError, first_known
 from qnetem.runtime.log import get_logger
 from qnetem.v1 import key_exchange_pb2 as pb
 from qnetem.v1 import key_exchange_pb2_grpc as pb_grpc
@@ -18,6 +19,7 @@ __all__ = ["KeyExchangeServicer", "assignments_of", "key_assignments", "lifetime
 
 _MAX_KEYS: Final = 1024
 _MAX_PIECES: Final = 1024
+_MAX_ASSIGNMENTS: Final = 64
 _log = get_logger("node.keys")
 
 
@@ -33,6 +35,25 @@ class KeyExchangeServicer(pb_grpc.KeyExchangeServiceServicer):
     async def AssignKeys(self, request: pb.AssignKeysRequest, context: Any) -> pb.AssignKeysResponse:
         """Hold the keys of the request durably, all or none; see the .proto."""
         return await self.assign(self._peer(context), request)
+
+    async def AssignKeysBatch(self, request: pb.AssignKeysBatchRequest, context: Any) -> pb.AssignKeysBatchResponse:
+        """Hold the keys of each assignment durably, or refuse them; see the .proto."""
+        peer_node = self._peer(context)
+        if not 1 <= len(request.assignments) <= _MAX_ASSIGNMENTS:
+            raise BadInputError(f"{len(request.assignments)} assignments, not 1 to {_MAX_ASSIGNMENTS}")
+        outcomes = await asyncio.gather(*(self._outcome(peer_node, one) for one in request.assignments))
+        return pb.AssignKeysBatchResponse(outcomes=outcomes)
+
+    async def _outcome(self, peer_node: str, request: pb.AssignKeysRequest) -> pb.AssignmentOutcome:
+        try:
+            return pb.AssignmentOutcome(response=await self.assign(peer_node, request))
+        except Exception as error:
+            known = first_known(error)
+            if known is None:  # its text may hold anything: it stays in the log
+                _log.exception("keys.assignment.broken", peer_node=peer_node)
+                known = QnetemError("internal error; see the log of the process")
+            refusal = pb.AssignmentRefusal(status=known.status, reason=known.reason, detail=str(known))
+            return pb.AssignmentOutcome(refusal=refusal)
 
     async def assign(self, peer_node: str, request: pb.AssignKeysRequest) -> pb.AssignKeysResponse:
         """Hold keys of a master at `peer_node`, which the message came from, itself or over relays."""

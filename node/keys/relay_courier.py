@@ -25,6 +25,9 @@ Message = Any
 # how a neighbour is asked without the detour of Carry
 _DIRECT: Final[Mapping[type, Callable[[grpc.aio.Channel], Any]]] = {
     key_exchange_pb2.AssignKeysRequest: lambda one: key_exchange_pb2_grpc.KeyExchangeServiceStub(one).AssignKeys,
+    key_exchange_pb2.AssignKeysBatchRequest: lambda one: (
+        key_exchange_pb2_grpc.KeyExchangeServiceStub(one).AssignKeysBatch
+    ),
     key_exchange_pb2.VoidKeysRequest: lambda one: key_exchange_pb2_grpc.KeyExchangeServiceStub(one).VoidKeys,
 }
 
@@ -36,12 +39,19 @@ class NoRouteError(UnavailableError):
     is_definite = True
 
 
+_CARRIED: Final[Mapping[str, str]] = {
+    field.message_type.full_name: field.name
+    for field in pb.CarryRequest.DESCRIPTOR.oneofs_by_name["message"].fields
+    if field.message_type is not None
+}
+
+
 def carried(message: Message) -> str:
     """Return the name that a message has in CarryRequest; it is the same in CarryResponse."""
-    for field in pb.CarryRequest.DESCRIPTOR.oneofs_by_name["message"].fields:
-        if field.message_type is message.DESCRIPTOR:
-            return str(field.name)
-    raise TypeError(f"{message.DESCRIPTOR.name} is not carried")
+    name = _CARRIED.get(message.DESCRIPTOR.full_name)
+    if name is None:
+        raise TypeError(f"{message.DESCRIPTOR.name} is not carried")
+    return name
 
 
 class Courier:
@@ -114,7 +124,7 @@ class Courier:
 
         Args:
             target: A KME.
-            message: One of CarryRequest.
+            message: One of CarryRequest; or for a neighbour alone, AssignKeysBatchRequest.
             timeout_s: Of one attempt; None: times.call_s.
 
         Raises:
@@ -125,7 +135,10 @@ class Courier:
         doubt: QnetemError | None = None
         limit_s = self.times.call_s if timeout_s is None else timeout_s
         paths = self.book.paths(target, time.monotonic())
+        is_carried = message.DESCRIPTOR.full_name in _CARRIED
         for index, path in enumerate(paths):
+            if path.relays and not is_carried:
+                continue
             # while there is another way, not longer than it takes to see that this one is dead
             is_last = index == len(paths) - 1
             try:

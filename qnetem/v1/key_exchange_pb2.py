@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from qnetem.v1 import kem_pb2 as qnetem_dot_v1_dot_kem__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqnetem/v1/key_exchange.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\"\x9f\x01\n\x11\x41ssignKeysRequest\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12&\n\x04keys\x18\x03 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\x12\x12\n\nlifetime_s\x18\x04 \x01(\x01\x12 \n\x03kem\x18\x05 \x01(\x0b\x32\x13.qnetem.v1.KemShare\"D\n\rKeyAssignment\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12#\n\x06pieces\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"F\n\x08KeyPiece\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0boffset_bits\x18\x02 \x01(\r\x12\x13\n\x0blength_bits\x18\x03 \x01(\r\"0\n\x12\x41ssignKeysResponse\x12\x1a\n\x12unusable_block_ids\x18\x01 \x03(\t\"9\n\x0fVoidKeysRequest\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\"\x12\n\x10VoidKeysResponse2\xa4\x01\n\x12KeyExchangeService\x12I\n\nAssignKeys\x12\x1c.qnetem.v1.AssignKeysRequest\x1a\x1d.qnetem.v1.AssignKeysResponse\x12\x43\n\x08VoidKeys\x12\x1a.qnetem.v1.VoidKeysRequest\x1a\x1b.qnetem.v1.VoidKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqnetem/v1/key_exchange.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\"\x9f\x01\n\x11\x41ssignKeysRequest\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12&\n\x04keys\x18\x03 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\x12\x12\n\nlifetime_s\x18\x04 \x01(\x01\x12 \n\x03kem\x18\x05 \x01(\x0b\x32\x13.qnetem.v1.KemShare\"D\n\rKeyAssignment\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12#\n\x06pieces\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"F\n\x08KeyPiece\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x13\n\x0boffset_bits\x18\x02 \x01(\r\x12\x13\n\x0blength_bits\x18\x03 \x01(\r\"0\n\x12\x41ssignKeysResponse\x12\x1a\n\x12unusable_block_ids\x18\x01 \x03(\t\"K\n\x16\x41ssignKeysBatchRequest\x12\x31\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x1c.qnetem.v1.AssignKeysRequest\"I\n\x17\x41ssignKeysBatchResponse\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.qnetem.v1.AssignmentOutcome\"\x82\x01\n\x11\x41ssignmentOutcome\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.AssignKeysResponseH\x00\x12/\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.qnetem.v1.AssignmentRefusalH\x00\x42\t\n\x07outcome\"C\n\x11\x41ssignmentRefusal\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"9\n\x0fVoidKeysRequest\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.qnetem.v1.KeyAssignment\"\x12\n\x10VoidKeysResponse2\xfe\x01\n\x12KeyExchangeService\x12I\n\nAssignKeys\x12\x1c.qnetem.v1.AssignKeysRequest\x1a\x1d.qnetem.v1.AssignKeysResponse\x12X\n\x0f\x41ssignKeysBatch\x12!.qnetem.v1.AssignKeysBatchRequest\x1a\".qnetem.v1.AssignKeysBatchResponse\x12\x43\n\x08VoidKeys\x12\x1a.qnetem.v1.VoidKeysRequest\x1a\x1b.qnetem.v1.VoidKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYPIECE']._serialized_end=366
   _globals['_ASSIGNKEYSRESPONSE']._serialized_start=368
   _globals['_ASSIGNKEYSRESPONSE']._serialized_end=416
-  _globals['_VOIDKEYSREQUEST']._serialized_start=418
-  _globals['_VOIDKEYSREQUEST']._serialized_end=475
-  _globals['_VOIDKEYSRESPONSE']._serialized_start=477
-  _globals['_VOIDKEYSRESPONSE']._serialized_end=495
-  _globals['_KEYEXCHANGESERVICE']._serialized_start=498
-  _globals['_KEYEXCHANGESERVICE']._serialized_end=662
+  _globals['_ASSIGNKEYSBATCHREQUEST']._serialized_start=418
+  _globals['_ASSIGNKEYSBATCHREQUEST']._serialized_end=493
+  _globals['_ASSIGNKEYSBATCHRESPONSE']._serialized_start=495
+  _globals['_ASSIGNKEYSBATCHRESPONSE']._serialized_end=568
+  _globals['_ASSIGNMENTOUTCOME']._serialized_start=571
+  _globals['_ASSIGNMENTOUTCOME']._serialized_end=701
+  _globals['_ASSIGNMENTREFUSAL']._serialized_start=703
+  _globals['_ASSIGNMENTREFUSAL']._serialized_end=770
+  _globals['_VOIDKEYSREQUEST']._serialized_start=772
+  _globals['_VOIDKEYSREQUEST']._serialized_end=829
+  _globals['_VOIDKEYSRESPONSE']._serialized_start=831
+  _globals['_VOIDKEYSRESPONSE']._serialized_end=849
+  _globals['_KEYEXCHANGESERVICE']._serialized_start=852
+  _globals['_KEYEXCHANGESERVICE']._serialized_end=1106
 # @@protoc_insertion_point(module_scope)

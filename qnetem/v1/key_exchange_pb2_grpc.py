@@ -39,6 +39,11 @@ class KeyExchangeServiceStub(object):
                 request_serializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysResponse.FromString,
                 _registered_method=True)
+        self.AssignKeysBatch = channel.unary_unary(
+                '/qnetem.v1.KeyExchangeService/AssignKeysBatch',
+                request_serializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysBatchRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysBatchResponse.FromString,
+                _registered_method=True)
         self.VoidKeys = channel.unary_unary(
                 '/qnetem.v1.KeyExchangeService/VoidKeys',
                 request_serializer=qnetem_dot_v1_dot_key__exchange__pb2.VoidKeysRequest.SerializeToString,
@@ -62,6 +67,14 @@ class KeyExchangeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssignKeysBatch(self, request, context):
+        """Several assignments in one call: each is held or refused by itself, as if it had come alone, whatever becomes of the
+        others. The call itself fails, besides for want of an answer, only with INVALID_ARGUMENT: none or too many.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def VoidKeys(self, request, context):
         """The master's KME gave the assignment up before it told anyone. Idempotent, and sent until it is answered. Never
         again under these ids, whether AssignKeys arrived before, arrives later or never does; the bits are spent.
@@ -77,6 +90,11 @@ def add_KeyExchangeServiceServicer_to_server(servicer, server):
                     servicer.AssignKeys,
                     request_deserializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysResponse.SerializeToString,
+            ),
+            'AssignKeysBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignKeysBatch,
+                    request_deserializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysBatchRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysBatchResponse.SerializeToString,
             ),
             'VoidKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.VoidKeys,
@@ -111,6 +129,33 @@ class KeyExchangeService(object):
             '/qnetem.v1.KeyExchangeService/AssignKeys',
             qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysRequest.SerializeToString,
             qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignKeysBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.KeyExchangeService/AssignKeysBatch',
+            qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysBatchRequest.SerializeToString,
+            qnetem_dot_v1_dot_key__exchange__pb2.AssignKeysBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,10 @@ class KeyExchangeServiceStub:
       UNAVAILABLE          reason BLOCK_PENDING: a block is not AVAILABLE yet; the same again later may succeed
     After any other failure the caller does not know, and burns the bits: VoidKeys.
     """
+    AssignKeysBatch: _grpc.UnaryUnaryMultiCallable[_key_exchange_pb2.AssignKeysBatchRequest, _key_exchange_pb2.AssignKeysBatchResponse]
+    """Several assignments in one call: each is held or refused by itself, as if it had come alone, whatever becomes of the
+    others. The call itself fails, besides for want of an answer, only with INVALID_ARGUMENT: none or too many.
+    """
     VoidKeys: _grpc.UnaryUnaryMultiCallable[_key_exchange_pb2.VoidKeysRequest, _key_exchange_pb2.VoidKeysResponse]
     """The master's KME gave the assignment up before it told anyone. Idempotent, and sent until it is answered. Never
     again under these ids, whether AssignKeys arrived before, arrives later or never does; the bits are spent.
@@ -69,6 +73,10 @@ class KeyExchangeServiceAsyncStub(KeyExchangeServiceStub):
       FAILED_PRECONDITION  an id or a bit was given before (reason CONFLICT)
       UNAVAILABLE          reason BLOCK_PENDING: a block is not AVAILABLE yet; the same again later may succeed
     After any other failure the caller does not know, and burns the bits: VoidKeys.
+    """
+    AssignKeysBatch: _aio.UnaryUnaryMultiCallable[_key_exchange_pb2.AssignKeysBatchRequest, _key_exchange_pb2.AssignKeysBatchResponse]  # type: ignore[assignment]
+    """Several assignments in one call: each is held or refused by itself, as if it had come alone, whatever becomes of the
+    others. The call itself fails, besides for want of an answer, only with INVALID_ARGUMENT: none or too many.
     """
     VoidKeys: _aio.UnaryUnaryMultiCallable[_key_exchange_pb2.VoidKeysRequest, _key_exchange_pb2.VoidKeysResponse]  # type: ignore[assignment]
     """The master's KME gave the assignment up before it told anyone. Idempotent, and sent until it is answered. Never
@@ -89,6 +97,16 @@ class KeyExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
           FAILED_PRECONDITION  an id or a bit was given before (reason CONFLICT)
           UNAVAILABLE          reason BLOCK_PENDING: a block is not AVAILABLE yet; the same again later may succeed
         After any other failure the caller does not know, and burns the bits: VoidKeys.
+        """
+
+    @_abc_1.abstractmethod
+    def AssignKeysBatch(
+        self,
+        request: _key_exchange_pb2.AssignKeysBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_exchange_pb2.AssignKeysBatchResponse, _abc.Awaitable[_key_exchange_pb2.AssignKeysBatchResponse]]:
+        """Several assignments in one call: each is held or refused by itself, as if it had come alone, whatever becomes of the
+        others. The call itself fails, besides for want of an answer, only with INVALID_ARGUMENT: none or too many.
         """
 
     @_abc_1.abstractmethod

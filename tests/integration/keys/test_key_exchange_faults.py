@@ -1,6 +1,7 @@
 """Two KMEs that lose, repeat and refuse each other's messages: no key is handed out by one alone, none twice."""
 
 import asyncio
+import threading
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from node.keys.exchange import ExchangeTimes, NoRouteError
 from node.keys.records import BlockState, KeysNotFoundError, PoolExhaustedError
+from node.keys.store import KeyStore
 from qnetem.runtime import identity, rpc
 from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError, StorageError, UnavailableError
 from qnetem.v1 import key_exchange_pb2 as pb
@@ -26,6 +28,8 @@ class Unreliable(pb_grpc.KeyExchangeServiceServicer):
         self.assign_plan: list[str] = []
         self.is_voiding = True
         self.assigned: list[pb.AssignKeysRequest] = []
+        self.batch_plan: list[str] = []
+        self.batches: list[pb.AssignKeysBatchRequest] = []
 
     async def AssignKeys(self, request: pb.AssignKeysRequest, context: Any) -> pb.AssignKeysResponse:
         self.assigned.append(request)
@@ -41,6 +45,14 @@ class Unreliable(pb_grpc.KeyExchangeServiceServicer):
             await asyncio.Event().wait()
         if plan == "break":
             await context.abort(grpc.StatusCode.UNAVAILABLE, "connection lost")
+        return response
+
+    async def AssignKeysBatch(self, request: pb.AssignKeysBatchRequest, context: Any) -> pb.AssignKeysBatchResponse:
+        self.batches.append(request)
+        plan = self.batch_plan.pop(0) if self.batch_plan else "serve"
+        response = await self.inner.AssignKeysBatch(request, context)
+        if plan == "lose answer":
+            await asyncio.Event().wait()
         return response
 
     async def VoidKeys(self, request: pb.VoidKeysRequest, context: Any) -> pb.VoidKeysResponse:
@@ -119,6 +131,63 @@ async def test_a_key_in_doubt_is_voided_at_both_ends(
         assert len(await kmes["alice"].exchange.issue("app-1", ["app-2"], 1, 256)) == 1
 
 
+@pytest.mark.parametrize("plan", ["serve", "lose answer"])
+async def test_keys_asked_for_together_are_assigned_together(
+    open_kmes: Any, doors: dict[str, Unreliable], wrap: Any, plan: str
+) -> None:
+    async with open_kmes(wrap=wrap, times=ExchangeTimes(call_s=0.2, retry_s=0.01)) as kmes:
+        await kmes.add_block("alice", "bob", 8192)
+        doors["bob"].batch_plan = [plan]
+        alice, is_busy, is_free = kmes["alice"], threading.Event(), threading.Event()
+        busy = asyncio.create_task(alice.store.run(None, lambda db: (is_busy.set(), is_free.wait(20))))
+        await asyncio.to_thread(is_busy.wait, 20)
+        saes = ["app-2b", "app-2"] * 4
+        tasks = [asyncio.create_task(alice.exchange.issue("app-1", [sae], 1, 256)) for sae in saes]
+        # more than is there: alone in its failure
+        tasks.append(asyncio.create_task(alice.exchange.issue("app-1", ["app-2"], 1, 8192)))
+        await until(lambda: _waiting(alice.store, len(tasks)))
+        is_free.set()
+        ended: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        await busy
+        assert isinstance(ended.pop(), PoolExhaustedError)
+        [batch] = doors["bob"].batches
+        together = [one.keys[0].key_id for one in batch.assignments]
+        assert sorted(together) == sorted(key.key_id for [key] in ended)
+        # what was in doubt was sent again, alone, under the same ids
+        alone = [one.keys[0].key_id for one in doors["bob"].assigned]
+        assert sorted(alone) == (sorted(together) if plan == "lose answer" else [])
+        for slave, other, [key] in zip(saes, reversed(saes), ended, strict=True):
+            with pytest.raises(DeniedError):
+                await kmes["bob"].store.collect(other, "app-1", [key.key_id])
+            assert await kmes["bob"].store.collect(slave, "app-1", [key.key_id]) == [key]
+        pool = await kmes["alice"].store.pool("bob")
+        assert (pool.delivered_bits, pool.voided_bits) == (8 * 256, 0)
+
+
+async def _waiting(store: KeyStore, count: int) -> bool:
+    return store._commit._jobs.qsize() == count
+
+
+async def test_each_assignment_of_a_batch_is_held_or_refused_by_itself(open_kmes: Any) -> None:
+    async with open_kmes() as kmes:
+        block_id = await kmes.add_block("alice", "bob", 4096)
+        good, same_bits, lost = _request(block_id), _request(block_id), _request("no-such-block")
+        malformed, other = _request(block_id, 4, 8), _request(block_id, 256)
+        batch = pb.AssignKeysBatchRequest(assignments=[good, same_bits, lost, malformed, other])
+        answer = await _call(kmes, "alice", "bob", batch)
+        reasons = [one.refusal.reason for one in answer.outcomes]
+        assert reasons == ["", "CONFLICT", "", "BAD_INPUT", ""]
+        assert [list(one.response.unusable_block_ids) for one in answer.outcomes] == [[], [], ["no-such-block"], [], []]
+        assert (await kmes["bob"].store.pool("alice")).assigned_bits == 512
+        with pytest.raises(DeniedError):
+            await _call(kmes, "carol", "alice", batch)
+        denied = await _call(kmes, "carol", "bob", batch)
+        assert {one.refusal.reason for one in denied.outcomes} == {"DENIED"}
+        for count in (0, 65):
+            with pytest.raises(BadInputError, match="not 1 to 64"):
+                await _call(kmes, "alice", "bob", pb.AssignKeysBatchRequest(assignments=[good] * count))
+
+
 async def _is_empty(found: Awaitable[list[str]]) -> bool:
     return not await found
 
@@ -185,7 +254,12 @@ async def _call(kmes: Any, caller: str, callee: str, request: Any) -> Any:
     target = identity.dns_name("metro", "node", callee)
     async with rpc.dial(f"localhost:{kmes[callee].peer_port}", kmes.peer_credentials(caller), target=target) as channel:
         stub = pb_grpc.KeyExchangeServiceStub(channel)
-        method = stub.AssignKeys if isinstance(request, pb.AssignKeysRequest) else stub.VoidKeys
+        methods: dict[type, Any] = {
+            pb.AssignKeysRequest: stub.AssignKeys,
+            pb.AssignKeysBatchRequest: stub.AssignKeysBatch,
+            pb.VoidKeysRequest: stub.VoidKeys,
+        }
+        method = methods[type(request)]
         return await rpc.call(method, request, timeout_s=5)
 
 
