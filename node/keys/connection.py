@@ -94,10 +94,13 @@ def rotate(db: StoreConnection) -> bool:
         return False
     data_key = secrets.token_bytes(KEY_BYTES)
     old, new = db.vault, Vault(data_key, store_id)
+    # those of hops that begin here are drawn anew
+    db.execute("DELETE FROM tag_keys WHERE is_own = 1")
     for table, column, prefix in (
         ("secrets", "id", b"secret "),
         ("keys", "key_id", b"key "),
         ("agreed", "key_id", b"agreed "),
+        ("tag_keys", "name", b"tag key "),
     ):
         rows = db.execute(f"SELECT {column}, sealed FROM {table} WHERE sealed IS NOT NULL").fetchall()  # noqa: S608
         for row_id, sealed in rows:

@@ -24,7 +24,7 @@ from node.keys.policy import DEFAULT_TERMS, Terms
 from node.keys.records import Assignment, IssuedKey
 from node.keys.relay import Relay, RelayWish
 from node.keys.relay_courier import Courier, NoRouteError
-from node.keys.relay_frame import TAG_BITS
+from node.keys.relay_frame import HOP_BITS
 from node.keys.store import KeyStore
 from qnetem.runtime.errors import ConflictError, DeadlineError, QnetemError, StorageError, UnavailableError
 from qnetem.runtime.log import get_logger
@@ -136,7 +136,7 @@ class KeyExchange:
         relayable = 0
         for path in self._relay.paths(node, wish):
             first_hop = (await self._store.pool(path.nodes[1])).available_bits
-            relayable = max(relayable, min(first_hop, path.available_bits) - TAG_BITS)
+            relayable = max(relayable, min(first_hop, path.available_bits) - HOP_BITS)
         return pooled + relayable
 
     def _wish(self, terms: Terms) -> RelayWish:

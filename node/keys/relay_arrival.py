@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.keys import blocks, ledger, material, pools, transfers
+from node.keys import blocks, ledger, material, pools, relay_tag_keys, transfers
 from node.keys.ledger import Key
 from node.keys.material import Span
 from node.keys.records import Block, BlockRole, BlockState, KeyState, UnusableBlocksError
@@ -53,6 +53,7 @@ def arrive(
         UnusableBlocksError: Blocks of the pad are not held here; nothing was retained.
         BlockPendingError: A block of the pad is not AVAILABLE here yet.
         BadTagError: It was not made by the neighbour; nothing was retained.
+        UnknownTagKeyError: It is tagged under a hash key that is not held here; nothing was retained.
         PoolExhaustedError: There is not enough pad to the next node; nothing was retained.
     """
     header = header_of(request.header)
@@ -96,7 +97,8 @@ def _unpadded(db: sqlite3.Connection, previous_node: str, request: pb.RelayReque
         if material.is_claimed(db, span):
             raise ConflictError("bits of the pad were given before")
         material.claim(db, span)
-    value = opened(request, material.read(db, spans))
+    tag_key = relay_tag_keys.of_peer(db, previous_node, pieces_of(request.tag_key))
+    value = opened(request, material.read(db, spans), tag_key)
     material.destroy(db, spans)
     pools.move(db, previous_node, "peer_available", "relayed", 8 * len(value))
     pools.move(db, previous_node, "peer_available", "tags", TAG_BITS)

@@ -16,8 +16,11 @@ from qnetem.v1 import key_exchange_pb2
 from qnetem.v1 import key_relay_pb2 as pb
 
 __all__ = [
+    "HOP_BITS",
     "TAG_BITS",
+    "TAG_KEY_BITS",
     "BadTagError",
+    "UnknownTagKeyError",
     "checked_path",
     "header_of",
     "joined",
@@ -31,7 +34,10 @@ __all__ = [
     "xor_into",
 ]
 
-TAG_BITS: Final = 256
+TAG_BITS: Final = 128
+TAG_KEY_BITS: Final = 128
+# what a hop may cost beside what it carries: its first tag takes a hash key, too
+HOP_BITS: Final = TAG_BITS + TAG_KEY_BITS
 _TAG_BYTES: Final = TAG_BITS // 8
 _MAX_PATH: Final = 16
 _MAX_KEYS: Final = 1024
@@ -44,6 +50,12 @@ class BadTagError(ConflictError):
     """What came was not made by the neighbour, or was changed on the way."""
 
     reason = "BAD_TAG"
+
+
+class UnknownTagKeyError(ConflictError):
+    """The neighbour tags under a hash key that is not held here, and whose bits are spent."""
+
+    reason = "UNKNOWN_TAG_KEY"
 
 
 def checked_path(path: Sequence[str]) -> tuple[str, ...]:
@@ -95,10 +107,10 @@ def material_bits(header: pb.RelayHeader) -> int:
     return header.size_bits * (len(header.keys.key_ids) if header.WhichOneof("what") == "keys" else 1)
 
 
-def pieces_of(pieces: Sequence[key_exchange_pb2.KeyPiece]) -> tuple[Piece, ...]:
-    """Return pieces from the wire. Raises BadInputError when there are none or too many."""
-    if not 1 <= len(pieces) <= _MAX_PIECES:
-        raise BadInputError(f"a pad of {len(pieces)} pieces, not 1 to {_MAX_PIECES}")
+def pieces_of(pieces: Sequence[key_exchange_pb2.KeyPiece], least: int = 1) -> tuple[Piece, ...]:
+    """Return pieces from the wire. Raises BadInputError when there are fewer than `least`, or too many."""
+    if not least <= len(pieces) <= _MAX_PIECES:
+        raise BadInputError(f"{len(pieces)} pieces of pads, not {least} to {_MAX_PIECES}")
     return tuple(Piece(one.block_id, one.offset_bits, one.length_bits) for one in pieces)
 
 
@@ -118,26 +130,37 @@ def xor_into(target: bytearray, other: bytes | bytearray | memoryview) -> None:
     view ^= np.frombuffer(other, dtype=np.uint8)
 
 
-def sealed(header: bytes, pieces: Sequence[Piece], material: bytearray, pad: bytearray) -> pb.RelayRequest:
-    """Return the request that carries `material` over one hop; material and pad are overwritten.
+def sealed(
+    header: bytes,
+    pieces: Sequence[Piece],
+    material: bytearray,
+    pad: bytearray,
+    tag_key_pieces: Sequence[Piece],
+    tag_key: bytearray,
+) -> pb.RelayRequest:
+    """Return the request that carries `material` over one hop; material, pad and hash key are overwritten.
 
     Args:
         header: As every hop gets it.
         pieces: Where the pad lies, in both pools.
         material: What is carried.
         pad: Its bits: as many as the material's, then TAG_BITS.
+        tag_key_pieces: Where the hash key lay, in both pools.
+        tag_key: TAG_KEY_BITS.
     """
     with memoryview(pad) as whole, whole[: len(material)] as key_part, whole[len(material) :] as tag_part:
         xor_into(material, key_part)
-        request = pb.RelayRequest(header=header, pad=wire_pieces(pieces), ciphertext=bytes(material))
-        request.tag = Poly1305.generate_tag(tag_part, _message(request))
+        request = pb.RelayRequest(
+            header=header, pad=wire_pieces(pieces), ciphertext=bytes(material), tag_key=wire_pieces(tag_key_pieces)
+        )
+        request.tag = _tag(tag_key, tag_part, request)
     wipe(material)
     wipe(pad)
     return request
 
 
-def opened(request: pb.RelayRequest, pad: bytearray) -> bytearray:
-    """Return the material of a request under its pad, which is overwritten.
+def opened(request: pb.RelayRequest, pad: bytearray, tag_key: bytearray) -> bytearray:
+    """Return the material of a request under its pad and its hash key, which are overwritten.
 
     Raises:
         BadInputError: The ciphertext has another length than the pad says.
@@ -147,7 +170,7 @@ def opened(request: pb.RelayRequest, pad: bytearray) -> bytearray:
         raise BadInputError(f"a pad of {len(pad)} bytes for {len(request.ciphertext)} and a tag of {_TAG_BYTES}")
     size = len(request.ciphertext)
     with memoryview(pad) as whole, whole[size:] as tag_part:
-        is_good = hmac.compare_digest(Poly1305.generate_tag(tag_part, _message(request)), request.tag)
+        is_good = hmac.compare_digest(_tag(tag_key, tag_part, request), request.tag)
     material = pad[:size]
     wipe(pad)
     if not is_good:
@@ -155,6 +178,15 @@ def opened(request: pb.RelayRequest, pad: bytearray) -> bytearray:
         raise BadTagError("the tag of a transfer does not fit")
     xor_into(material, request.ciphertext)
     return material
+
+
+def _tag(tag_key: bytearray, pad: memoryview, request: pb.RelayRequest) -> bytes:
+    """Return the padded hash of a request. The hash key, which is kept elsewhere, is overwritten here."""
+    whole = tag_key + pad
+    tag = Poly1305.generate_tag(whole, _message(request))
+    wipe(whole)
+    wipe(tag_key)
+    return tag
 
 
 def _message(request: pb.RelayRequest) -> bytes:

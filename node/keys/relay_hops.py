@@ -13,7 +13,7 @@ from typing import Final
 
 from node.keys.records import BlockPendingError, PoolExhaustedError, UnusableBlocksError
 from node.keys.relay_courier import Courier, NoRouteError
-from node.keys.relay_frame import wire_pieces
+from node.keys.relay_frame import BadTagError, UnknownTagKeyError, pieces_of, wire_pieces
 from node.keys.relay_paths import Hop
 from node.keys.relay_store import RelayStore
 from node.keys.store import KeyStore
@@ -27,7 +27,11 @@ __all__ = ["Hops", "Outcome", "response_of"]
 
 _BURNS_PER_CALL: Final = 512
 # other bits may do: the hop itself is sound
-_OTHER_BITS: Final = frozenset((UnusableBlocksError.reason, ConflictError.reason, BlockPendingError.reason))
+_OTHER_BITS: Final = frozenset(
+    (UnusableBlocksError.reason, ConflictError.reason, BlockPendingError.reason, UnknownTagKeyError.reason)
+)
+# no more tags under that hash key: it is lost there, or somebody tries to forge under it
+_OTHER_TAG_KEY: Final = frozenset((UnknownTagKeyError.reason, BadTagError.reason))
 _SILENT: Final = frozenset((NoRouteError.reason, UnavailableError.reason, DeadlineError.reason))
 _log = get_logger("node.keys.relay")
 
@@ -111,6 +115,8 @@ class Hops:
             is_refused = is_first and error.is_definite and not isinstance(error, BlockPendingError)
             return Outcome(False, is_refused, error.reason, here)
         except QnetemError as error:
+            if error.reason in _OTHER_TAG_KEY:
+                await self._relays.forget_tag_key(next_node, pieces_of(request.tag_key))
             return Outcome(False, is_first and error.is_definite, error.reason, here)
         if response.ack_status == pb.ACK_STATUS_RELAYED:
             return Outcome(True)
@@ -152,7 +158,10 @@ class Hops:
                 if seen_count == self._burns_count:  # else one was added while the store answered
                     (await self.with_unconfirmed()).discard(neighbour)
                 return
-            pads = [pb.PadBurn(transfer_id=one.transfer_id, pad=wire_pieces(one.pieces)) for one in burns]
+            pads = [
+                pb.PadBurn(transfer_id=one.transfer_id, pad=wire_pieces(one.pieces), tag_key=wire_pieces(one.tag_key))
+                for one in burns
+            ]
             await rpc.call(stub.BurnPads, pb.BurnPadsRequest(pads=pads), timeout_s=timeout_s)
             await self._relays.confirm_burns([one.transfer_id for one in burns])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.keys.relay import Relay
-from node.keys.relay_frame import TAG_BITS
+from node.keys.relay_frame import HOP_BITS
 from node.keys.store import KeyStore
 from qnetem.runtime.errors import QnetemError
 from qnetem.runtime.log import get_logger
@@ -107,6 +107,6 @@ class Prefill:
         """Return whether a first hop can spare a block: prefilling comes after who asks now."""
         for path in self._relay.paths(node):
             first = (await self._store.pool(path.nodes[1])).available_bits
-            if first >= size_bits + TAG_BITS + _RESERVE_BITS:
+            if first >= size_bits + HOP_BITS + _RESERVE_BITS:
                 return True
         return False

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from node.keys import audit, ledger, material, pools
+from node.keys import audit, ledger, material, pools, relay_tag_keys
 from node.keys.records import Piece
 from node.keys.relay_frame import TAG_BITS, material_bits, sealed
 from node.keys.relay_machine import Pad, PadEvent, Receipt, pad_after
@@ -98,15 +98,21 @@ def forget(db: sqlite3.Connection, before_s: float, limit: int) -> int:
 
 
 def closed(db: sqlite3.Connection, next_node: str, header: bytes, value: bytearray) -> pb.RelayRequest:
-    """Spend a pad of the pool shared with the next node on `value`, which is overwritten."""
+    """Spend a pad of the pool shared with the next node on `value`, which is overwritten.
+
+    Raises:
+        PoolExhaustedError: There are too few bits for it, or for a hash key that is due; names both.
+    """
     bits = 8 * len(value)
+    tag_key_pieces, tag_key = relay_tag_keys.current(db, next_node)
     [taken] = ledger.take(db, next_node, 1, bits + TAG_BITS)
     spans = [span for _, span in taken]
     pad = material.read(db, spans)
     material.destroy(db, spans)
     pools.move(db, next_node, "available", "relayed", bits)
     pools.move(db, next_node, "available", "tags", TAG_BITS)
-    return sealed(header, [Piece(block_id, span[1], span[2]) for block_id, span in taken], value, pad)
+    pieces = [Piece(block_id, span[1], span[2]) for block_id, span in taken]
+    return sealed(header, pieces, value, pad, tag_key_pieces, tag_key)
 
 
 def row_of(

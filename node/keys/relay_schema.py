@@ -5,6 +5,7 @@ others; `pad_state` that of the pad to the next node. `received` is a digest of 
 one that goes on, sealed for the next node: kept until its pad is SETTLED or BURNED, so that the same bytes can be sent
 again.
 No row holds what a transfer carries.
+`tag_keys`: see node.keys.relay_tag_keys; `name` says which bits a hash key is, is_own: drawn here.
 """
 
 from typing import Final
@@ -33,6 +34,15 @@ CREATE INDEX transfers_to_burn ON transfers (next_node, changed_s) WHERE pad_sta
 CREATE INDEX transfers_in_flight ON transfers (changed_s) WHERE pad_state = 'spent';
 CREATE INDEX transfers_to_void ON transfers (target_node, changed_s) WHERE state = 'void_pending';
 CREATE INDEX transfers_by_age ON transfers (changed_s);
+CREATE TABLE tag_keys (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    peer_node TEXT NOT NULL,
+    is_own INTEGER NOT NULL,
+    tags_count INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+);
+CREATE INDEX tag_keys_of_peer ON tag_keys (peer_node, is_own);
 CREATE TABLE transfer_keys (
     transfer_id TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (transfer_id, key_id)
 ) WITHOUT ROWID;

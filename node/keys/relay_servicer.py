@@ -128,7 +128,9 @@ class KeyRelayServicer(pb_grpc.KeyRelayServiceServicer):
         previous = self._neighbour(context)
         if not 1 <= len(request.pads) <= _MAX_PER_CALL:
             raise BadInputError(f"{len(request.pads)} pads, not 1 to {_MAX_PER_CALL}")
-        burns = [Burn(_checked_id(one.transfer_id), pieces_of(one.pad)) for one in request.pads]
+        burns = [
+            Burn(_checked_id(one.transfer_id), pieces_of(one.pad), pieces_of(one.tag_key, 0)) for one in request.pads
+        ]
         further = await self._relays.burn(previous, burns)
         if further:
             await self._hops.to_burn(sorted(further))

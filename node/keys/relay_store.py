@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
-from node.keys import relay_arrival, relay_rows, relay_source, relay_voids
+from node.keys import relay_arrival, relay_rows, relay_source, relay_tag_keys, relay_voids
 from node.keys.group_commit import declare_step
 from node.keys.hybrid import Agreed
-from node.keys.records import IssuedKey
+from node.keys.records import IssuedKey, Piece
 from node.keys.relay_arrival import Arrival
 from node.keys.relay_source import Delivery, Route
 from node.keys.relay_voids import Burn, Outcome, RelaySweep
@@ -30,6 +30,7 @@ _SETTLE: Final = declare_step("relay.settle", "a middle node notes that transfer
 _GIVE_UP: Final = declare_step("relay.give_up", "a middle node gives up the pad of a transfer that failed behind it")
 _BURN: Final = declare_step("relay.burn", "pads that a neighbour gave up are burned")
 _BURN_CONFIRM: Final = declare_step("relay.burn.confirm", "the neighbour is noted to have burned pads")
+_TAG_KEY: Final = declare_step("relay.tag_key.forget", "the hash key of a hop is given up, another is due")
 _VOID: Final = declare_step("relay.void", "transfers are VOIDED at their target")
 _VOID_CONFIRM: Final = declare_step("relay.void.confirm", "the target is noted to have voided transfers")
 _SWEEP: Final = declare_step("relay.sweep", "what was in flight for too long is given up")
@@ -202,6 +203,10 @@ class RelayStore:
     async def burn(self, previous_node: str, burns: Sequence[Burn]) -> set[str]:
         """Burn pads that a neighbour gave up; see relay_voids.burn."""
         return await self._store.run(_BURN, lambda db: relay_voids.burn(db, previous_node, burns, self._now_s()))
+
+    async def forget_tag_key(self, next_node: str, pieces: Sequence[Piece]) -> None:
+        """Tag nothing more towards a neighbour under that hash key; see relay_tag_keys.forget."""
+        await self._store.run(_TAG_KEY, lambda db: relay_tag_keys.forget(db, next_node, pieces))
 
     # time
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from node.keys import blocks, ledger, material, pools, transfers
+from node.keys import blocks, ledger, material, pools, relay_tag_keys, transfers
 from node.keys.records import KeyState, Piece, StoreLimits
 from node.keys.relay_frame import pieces_of
 from node.keys.relay_machine import (
@@ -53,6 +53,8 @@ class Burn:
 
     transfer_id: str
     pieces: tuple[Piece, ...]
+    # the hash key that it was tagged under; none before there were any
+    tag_key: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def pending_burns(db: sqlite3.Connection, peer_node: str, limit: int) -> list[Bu
         " ORDER BY changed_s LIMIT ?",
         (peer_node, limit),
     )
-    return [Burn(row[0], pieces_of(pb.RelayRequest.FromString(row[1]).pad)) for row in rows.fetchall()]
+    requests = [(row[0], pb.RelayRequest.FromString(row[1])) for row in rows.fetchall()]
+    return [Burn(name, pieces_of(request.pad), pieces_of(request.tag_key, 0)) for name, request in requests]
 
 
 def confirm_burns(db: sqlite3.Connection, transfer_ids: Iterable[str], now_s: float) -> None:
@@ -121,6 +124,8 @@ def burn(db: sqlite3.Connection, previous_node: str, burns: Sequence[Burn], now_
         elif row.pad_state == Pad.SPENT:
             change_pad(db, row, PadEvent.GIVEN_UP, now_s)
             further.add(row.next_node)
+        if one.tag_key:
+            relay_tag_keys.learn(db, previous_node, one.tag_key)
         for piece in one.pieces:
             span = transfers.given_span(db, previous_node, piece)
             if span is not None and not material.is_claimed(db, span):

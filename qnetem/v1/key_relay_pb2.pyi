@@ -7,7 +7,7 @@ the node before the callee on the path.
 
 A TRANSFER carries fresh material from a source KME to a target KME along a path that the source chose. At each hop the
 material is XORed with bits of the link's pool that are never used again (the pad), and the whole request carries a tag
-under further bits of the pool. A middle node opens what came and closes it again for the next hop in one durable step:
+under a hash key that the hop keeps, and further such bits. A middle node opens what came and closes it again for the next hop in one durable step:
 between two steps it holds nothing but what it sends.
 
 ACKNOWLEDGED ONCE THE TARGET HAS IT. A call returns when the target holds the material durably. The source hands a key
@@ -16,6 +16,12 @@ to its master only when every transfer of its delivery is acknowledged.
 SAME BYTES, SAME PAD, SAME PATH. While nothing came back, or a failure left open what is retained, the source sends the
 same request again or voids the transfer; it never sends the same material another way. Each hop sends on exactly what
 it sent the first time. Pads of what was voided or stayed uncertain are burned at both ends of the hop (BurnPads).
+
+HASH KEY OF A HOP (Wegman and Carter, hash key recycled). 128 bits of the caller's half of the pool, which the caller
+draws before its first tag towards the callee and uses for 65536 tags at the most; it draws another one sooner after
+UNKNOWN_TAG_KEY or BAD_TAG, or when it likes. It is named by the bits that it is: every request and every burn names the
+one that the request was tagged under. Whoever is named one that it does not hold takes those bits out of its pool, once,
+and holds them; the last four of each caller are kept at least.
 """
 
 from collections import abc as _abc
@@ -195,20 +201,26 @@ class RelayRequest(_message.Message):
     PAD_FIELD_NUMBER: _builtins.int
     CIPHERTEXT_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
+    TAG_KEY_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     """A RelayHeader. Passed on byte for byte."""
     ciphertext: _builtins.bytes
     """The material XOR the pad."""
     tag: _builtins.bytes
-    """Poly1305 (RFC 8439) of the message below under the 32 bytes as one-time key: a Wegman-Carter tag, forged with
-    probability at most 8 ceil(n/16) 2^-106 for n bytes, whatever the forger can compute. The message: length of the header
-    (8 bytes, little-endian), header, then for each piece "block_id/offset_bits/length_bits\\n", then the ciphertext.
+    """Poly1305 (RFC 8439) of the message below, its key being the 16 bytes of the hash key (r), then the last 16 of the pad
+    (s): forged with probability at most 8 ceil(n/16) 2^-106 for n bytes, tag by tag, whatever the forger can compute. The
+    message: length of the header (8 bytes, little-endian), header, then for each piece of the pad
+    "block_id/offset_bits/length_bits\\n", then the ciphertext.
     """
     @_builtins.property
     def pad(self) -> _containers.RepeatedCompositeFieldContainer[_key_exchange_pb2.KeyPiece]:
         """Bits of the pool that caller and callee share, of the caller's half. In order, concatenated: the pad of the material,
-        as long as it is, then 32 bytes for the tag.
+        as long as it is, then 16 bytes for the tag.
         """
+
+    @_builtins.property
+    def tag_key(self) -> _containers.RepeatedCompositeFieldContainer[_key_exchange_pb2.KeyPiece]:
+        """Which hash key: its 128 bits of the caller's half, in order."""
 
     def __init__(
         self,
@@ -217,10 +229,11 @@ class RelayRequest(_message.Message):
         pad: _abc.Iterable[_key_exchange_pb2.KeyPiece] | None = ...,
         ciphertext: _builtins.bytes = ...,
         tag: _builtins.bytes = ...,
+        tag_key: _abc.Iterable[_key_exchange_pb2.KeyPiece] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertext", b"ciphertext", "header", b"header", "pad", b"pad", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertext", b"ciphertext", "header", b"header", "pad", b"pad", "tag", b"tag", "tag_key", b"tag_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,18 +309,24 @@ class PadBurn(_message.Message):
 
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     PAD_FIELD_NUMBER: _builtins.int
+    TAG_KEY_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     @_builtins.property
     def pad(self) -> _containers.RepeatedCompositeFieldContainer[_key_exchange_pb2.KeyPiece]: ...
+    @_builtins.property
+    def tag_key(self) -> _containers.RepeatedCompositeFieldContainer[_key_exchange_pb2.KeyPiece]:
+        """As in the request: it is not burned, but held as if the request had come."""
+
     def __init__(
         self,
         *,
         transfer_id: _builtins.str = ...,
         pad: _abc.Iterable[_key_exchange_pb2.KeyPiece] | None = ...,
+        tag_key: _abc.Iterable[_key_exchange_pb2.KeyPiece] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pad", b"pad", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pad", b"pad", "tag_key", b"tag_key", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

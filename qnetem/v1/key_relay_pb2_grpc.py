@@ -60,7 +60,7 @@ class KeyRelayServiceServicer(object):
         INVALID_ARGUMENT     a malformed id, path or piece, pad bits outside the caller's half
         PERMISSION_DENIED    the caller is not before the callee on the path, or the callee relays for nobody (NOT_A_RELAY)
         FAILED_PRECONDITION  the transfer or a bit of the pad was known otherwise, or voided (CONFLICT); the tag does not
-        fit (BAD_TAG)
+        fit (BAD_TAG); the hash key is not held and its bits are spent (UNKNOWN_TAG_KEY)
         UNAVAILABLE          BLOCK_PENDING: a block of the pad is not AVAILABLE yet; the same again later may succeed
         All of them mean that the callee retained nothing. After no answer at all the caller does not know.
         """

@@ -7,7 +7,7 @@ the node before the callee on the path.
 
 A TRANSFER carries fresh material from a source KME to a target KME along a path that the source chose. At each hop the
 material is XORed with bits of the link's pool that are never used again (the pad), and the whole request carries a tag
-under further bits of the pool. A middle node opens what came and closes it again for the next hop in one durable step:
+under a hash key that the hop keeps, and further such bits. A middle node opens what came and closes it again for the next hop in one durable step:
 between two steps it holds nothing but what it sends.
 
 ACKNOWLEDGED ONCE THE TARGET HAS IT. A call returns when the target holds the material durably. The source hands a key
@@ -16,6 +16,12 @@ to its master only when every transfer of its delivery is acknowledged.
 SAME BYTES, SAME PAD, SAME PATH. While nothing came back, or a failure left open what is retained, the source sends the
 same request again or voids the transfer; it never sends the same material another way. Each hop sends on exactly what
 it sent the first time. Pads of what was voided or stayed uncertain are burned at both ends of the hop (BurnPads).
+
+HASH KEY OF A HOP (Wegman and Carter, hash key recycled). 128 bits of the caller's half of the pool, which the caller
+draws before its first tag towards the callee and uses for 65536 tags at the most; it draws another one sooner after
+UNKNOWN_TAG_KEY or BAD_TAG, or when it likes. It is named by the bits that it is: every request and every burn names the
+one that the request was tagged under. Whoever is named one that it does not hold takes those bits out of its pool, once,
+and holds them; the last four of each caller are kept at least.
 """
 
 from collections import abc as _abc
@@ -52,7 +58,7 @@ class KeyRelayServiceStub:
       INVALID_ARGUMENT     a malformed id, path or piece, pad bits outside the caller's half
       PERMISSION_DENIED    the caller is not before the callee on the path, or the callee relays for nobody (NOT_A_RELAY)
       FAILED_PRECONDITION  the transfer or a bit of the pad was known otherwise, or voided (CONFLICT); the tag does not
-                           fit (BAD_TAG)
+                           fit (BAD_TAG); the hash key is not held and its bits are spent (UNKNOWN_TAG_KEY)
       UNAVAILABLE          BLOCK_PENDING: a block of the pad is not AVAILABLE yet; the same again later may succeed
     All of them mean that the callee retained nothing. After no answer at all the caller does not know.
     """
@@ -74,7 +80,7 @@ class KeyRelayServiceAsyncStub(KeyRelayServiceStub):
       INVALID_ARGUMENT     a malformed id, path or piece, pad bits outside the caller's half
       PERMISSION_DENIED    the caller is not before the callee on the path, or the callee relays for nobody (NOT_A_RELAY)
       FAILED_PRECONDITION  the transfer or a bit of the pad was known otherwise, or voided (CONFLICT); the tag does not
-                           fit (BAD_TAG)
+                           fit (BAD_TAG); the hash key is not held and its bits are spent (UNKNOWN_TAG_KEY)
       UNAVAILABLE          BLOCK_PENDING: a block of the pad is not AVAILABLE yet; the same again later may succeed
     All of them mean that the callee retained nothing. After no answer at all the caller does not know.
     """
@@ -99,7 +105,7 @@ class KeyRelayServiceServicer(metaclass=_abc_1.ABCMeta):
           INVALID_ARGUMENT     a malformed id, path or piece, pad bits outside the caller's half
           PERMISSION_DENIED    the caller is not before the callee on the path, or the callee relays for nobody (NOT_A_RELAY)
           FAILED_PRECONDITION  the transfer or a bit of the pad was known otherwise, or voided (CONFLICT); the tag does not
-                               fit (BAD_TAG)
+                               fit (BAD_TAG); the hash key is not held and its bits are spent (UNKNOWN_TAG_KEY)
           UNAVAILABLE          BLOCK_PENDING: a block of the pad is not AVAILABLE yet; the same again later may succeed
         All of them mean that the callee retained nothing. After no answer at all the caller does not know.
         """

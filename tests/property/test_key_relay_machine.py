@@ -25,9 +25,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from node.keys import group_commit, relay_arrival, relay_rows, relay_source, relay_voids
+from node.keys import group_commit, relay_arrival, relay_rows, relay_source, relay_tag_keys, relay_voids
 from node.keys.records import BlockRole, KeysNotFoundError, PoolExhaustedError, StoreLimits
 from node.keys.relay_conservation import imbalances
+from node.keys.relay_frame import UnknownTagKeyError, pieces_of
 from node.keys.relay_machine import Receipt, Transfer
 from node.keys.relay_source import Delivery, Route
 from node.keys.relay_store import RelayStore
@@ -107,6 +108,7 @@ class Relays(RuleBasedStateMachine):
         self.crash_at: str | None = None
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(group_commit.crashpoint, "reach", self.reach)
+        self.patch.setattr(relay_tag_keys, "TAGS_PER_KEY", 3)
 
     def reach(self, point: str) -> None:
         if self.crash_at is not None and point.endswith(self.crash_at):
@@ -125,6 +127,7 @@ class Relays(RuleBasedStateMachine):
             self.link(near, far, 12000)
         for how in (*ROUTES, "block"):
             self.deliver(how, 64, (3, 3), "release", None)
+        self.deliver("two shares", 64, (3, 1), "release", None)  # one has not come: refused
 
     def link(self, near: str, far: str, bit_count: int) -> None:
         self.blocks += 1
@@ -158,6 +161,10 @@ class Relays(RuleBasedStateMachine):
             for byte in range(piece.offset_bits // 8, (piece.offset_bits + piece.length_bits) // 8):
                 use = self.pads.setdefault((piece.block_id, byte), (transfer_id, request.SerializeToString()))
                 assert use == (transfer_id, request.SerializeToString()), "a pad was used twice"
+        for piece in request.tag_key:
+            for byte in range(piece.offset_bits // 8, (piece.offset_bits + piece.length_bits) // 8):
+                use = self.pads.setdefault((piece.block_id, byte), ("tag key", request.tag_key[0].SerializeToString()))
+                assert use[0] == "tag key", "a pad is a hash key"
         return Sent(to, transfer_id, request)
 
     # the source
@@ -270,6 +277,11 @@ class Relays(RuleBasedStateMachine):
             arrival = self.do(kme, lambda: kme.relays.arrive(request.request), crash)
         except QnetemError as error:
             assert error.is_definite  # noqa: PT017
+            if isinstance(error, UnknownTagKeyError):
+                path = pb.RelayHeader.FromString(request.request.header).path
+                sender = self.kmes[path[list(path).index(kme.name) - 1]]
+                pieces = pieces_of(request.request.tag_key)
+                self.do(sender, lambda: sender.relays.forget_tag_key(kme.name, pieces), crash)
             return multiple()
         if arrival is None:
             return multiple()
@@ -367,10 +379,12 @@ class Relays(RuleBasedStateMachine):
             for one in self.opened:
                 one.is_over = True
 
-    @rule(at=st.sampled_from("abcd"), passed_s=st.sampled_from([1.0, 60.0]))
-    def sweep(self, at: str, passed_s: float) -> None:
+    @rule(at=st.sampled_from("abcd"), passed_s=st.sampled_from([1.0, 60.0]), lost=st.sampled_from([None, None, 0, 1]))
+    def sweep(self, at: str, passed_s: float, lost: int | None) -> None:
+        """Time passes, and hash keys may be lost."""
         self.now_s += passed_s
         kme = self.kmes[at]
+        self.runner.run(kme.store.run(None, lambda db: db.execute("DELETE FROM tag_keys WHERE is_own = ?", (lost,))))
         self.do(kme, kme.store.sweep)
         self.do(kme, lambda: kme.relays.sweep(100.0))
 
@@ -451,6 +465,15 @@ def uncounted(db: Any, peer: str, source: Any, target: Any, bits: int) -> None:
         _move(db, peer, source, target, bits)
 
 
+def one_for_all(db: Any, next_node: str) -> Any:
+    """Planted: a hash key that was lost is not drawn out of the pool, and of the same bits again."""
+    db.execute("SAVEPOINT planted")
+    drawn = _current(db, next_node)
+    db.execute("ROLLBACK TO planted")
+    return drawn
+
+
+_current = relay_tag_keys.current
 _closed, _move, _release = relay_rows.closed, relay_arrival.pools.move, relay_source.release
 
 
@@ -462,6 +485,8 @@ _closed, _move, _release = relay_rows.closed, relay_arrival.pools.move, relay_so
         (relay_voids, "burn", not_claimed),
         (relay_voids, "change_pad", lambda *args: None),
         (relay_arrival.pools, "move", uncounted),
+        (relay_tag_keys, "current", one_for_all),
+        (relay_tag_keys, "learn", lambda *args: None),
     ],
 )
 def test_the_machine_finds_a_planted_fault(monkeypatch: pytest.MonkeyPatch, room: Any, name: str, planted: Any) -> None:

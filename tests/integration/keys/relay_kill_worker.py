@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from node.keys.records import BlockRole, IssuedKey, StoreLimits
+from node.keys.relay_frame import pieces_of
 from node.keys.relay_source import Delivery, Route
 from node.keys.relay_store import RelayStore
 from node.keys.store import KeyStore, open_store
@@ -66,6 +67,7 @@ async def run(folder: Path) -> None:
         block = await a.open_block(PATH, 1024)
         await a.release(block.delivery_id, [await through(block)])
 
+        await a.forget_tag_key("b", pieces_of(block.transfers[0].request.tag_key))
         lost = await a.open_keys("app-a", [], [ROUTE], 1, 256)
         await through(lost)
         await a.abandon(lost.delivery_id, "test")

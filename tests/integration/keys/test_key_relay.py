@@ -14,7 +14,7 @@ from node.keys.relay_courier import NoRouteError
 from node.keys.relay_prefill import ASKED_MARKS, Marks, Prefill
 from node.keys.relay_times import RelayTimes
 from qnetem.runtime import identity, rpc
-from qnetem.runtime.errors import ConflictError, DeniedError, QnetemError, UnavailableError
+from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError, QnetemError, UnavailableError
 from qnetem.runtime.tasks import background
 from qnetem.v1 import key_relay_pb2 as pb
 from qnetem.v1 import key_relay_pb2_grpc as pb_grpc
@@ -23,7 +23,9 @@ LINE = {"a": {"b"}, "b": {"a", "c"}, "c": {"b", "d"}, "d": {"c"}}
 # a - b - d and a - c - d
 SQUARE = {"a": {"b", "c"}, "b": {"a", "d"}, "c": {"a", "d"}, "d": {"b", "c"}}
 PLACES = {"app-a": "a", "app-a2": "a", "app-b": "b", "app-c": "c", "app-d": "d", "app-d2": "d"}
-TAGS = 256
+TAG = 128
+# the first of a hop takes its hash key, too
+TAGS = 2 * TAG
 FAST = RelayTimes(
     total_s=1.0, attempt_s=0.3, connect_s=0.2, call_s=0.3, retry_s=0.02, idle_s=0.2, settle_s=0.05, in_flight_s=3.0
 )
@@ -142,6 +144,34 @@ async def test_a_key_is_relayed_over_two_nodes_and_costs_a_pad_and_a_tag_at_each
         assert not {key.key.reveal() for key in keys} & {part for one in sent for part in (one[:64], one[64:128])}
 
 
+async def test_a_tag_costs_128_bits_and_a_lost_hash_key_is_drawn_anew(open_network: Any) -> None:
+    async with open_network(LINE, "a b c d") as net:
+        given = [await net.issue("app-a", ["app-d"]) for _ in range(3)]
+        await net.settled()
+        assert (await net.pool("b", "c")).tags_bits == (await net.pool("c", "b")).tags_bits == 4 * TAG
+        # the target forgets under which hash key its neighbour tags, and a middle node under which it tags itself
+        for node, is_own in (("d", 0), ("b", 1)):
+            store = net.kmes[node].store
+            lost = await store.run(
+                None,
+                lambda db, is_own=is_own: db.execute("DELETE FROM tag_keys WHERE is_own = ?", (is_own,)).rowcount,
+            )
+            assert lost == 1
+        count = len(net.doors["d"].came)
+        given.append(await net.issue("app-a", ["app-d"]))
+        refused, accepted = net.doors["d"].came[count:]
+        assert refused.tag_key != accepted.tag_key
+        # nothing that was acknowledged is gone, and the bits add up at both ends
+        for keys in given:
+            assert await net.collect("app-d", "app-a", keys) == keys
+        await net.settled()
+        for near, far, tags in (("a", "b", 5), ("b", "c", 6), ("c", "d", 6)):
+            giver, taker = await net.pool(near, far), await net.pool(far, near)
+            assert giver.available_bits == taker.peer_available_bits
+            assert giver.tags_bits == tags * TAG
+            assert giver.relayed_bits + giver.voided_bits + giver.tags_bits == 4096 - giver.available_bits
+
+
 async def test_one_key_reaches_slaves_here_next_door_and_far_away(open_network: Any) -> None:
     async with open_network(LINE, "a b c d", "a b c") as net:
         keys = await net.issue("app-a", ["app-a2", "app-b", "app-d", "app-d2"], 2)
@@ -164,8 +194,9 @@ async def test_no_path_and_no_key_bits_take_nothing(open_network: Any) -> None:
             await net.issue("app-a", ["app-d"], 1)
         await net.settled()
         near, far = await net.pool("a", "b"), await net.pool("b", "a")
-        assert near.voided_bits == far.voided_bits == 512
-        assert near.available_bits == far.peer_available_bits == 800 - 512
+        assert near.voided_bits == far.voided_bits == 256 + TAG
+        assert near.tags_bits == far.tags_bits == TAG
+        assert near.available_bits == far.peer_available_bits == 800 - 256 - TAGS
 
 
 @pytest.mark.parametrize("plan", ["lose request", "lose answer"])
@@ -198,9 +229,11 @@ async def test_a_key_in_doubt_is_void_at_its_target_and_its_pads_are_burned(open
         with pytest.raises(KeysNotFoundError):
             await net.kmes["d"].store.collect("app-d", "app-a", header.keys.key_ids)
         near, far = await net.pool("a", "b"), await net.pool("b", "a")
-        spent = len({pb.RelayHeader.FromString(one.header).transfer_id for one in net.doors["b"].came}) * (512 + TAGS)
+        spent = len({pb.RelayHeader.FromString(one.header).transfer_id for one in net.doors["b"].came}) * (512 + TAG)
         assert near.voided_bits == spent
-        assert far.voided_bits + far.relayed_bits + far.tags_bits == spent
+        # the hash key is kept
+        assert near.tags_bits == TAG
+        assert far.voided_bits + far.relayed_bits + far.tags_bits == spent + TAG
         assert near.available_bits == far.peer_available_bits
         # late: the target refuses what was voided
         with pytest.raises(QnetemError, match="does not fit"):
@@ -352,13 +385,30 @@ async def test_the_wrong_party_and_a_forged_tag_are_refused_and_retain_nothing(o
         header = pb.RelayHeader.FromString(good.header)
         header.transfer_id = "00000000-0000-4000-8000-000000000000"
         forged = pb.RelayRequest(
-            header=header.SerializeToString(), pad=good.pad, ciphertext=good.ciphertext, tag=good.tag
+            header=header.SerializeToString(),
+            pad=good.pad,
+            ciphertext=good.ciphertext,
+            tag=good.tag,
+            tag_key=good.tag_key,
         )
         start = good.pad[0].offset_bits + sum(piece.length_bits for piece in good.pad)
         del forged.pad[1:]
-        forged.pad[0].offset_bits, forged.pad[0].length_bits = start, 256 + TAGS
-        with pytest.raises(ConflictError, match="tag"):
+        forged.pad[0].offset_bits, forged.pad[0].length_bits = start, 256 + TAG
+        with pytest.raises(ConflictError, match="the tag of a transfer does not fit") as refused:
             await call("b", "c", forged)
+        assert refused.value.reason == "BAD_TAG"
+        # under a hash key that was never agreed on: of bits that are spent, and of bits that are not
+        forged.tag_key[0].offset_bits += 8
+        with pytest.raises(ConflictError, match="hash key that is not held here") as refused:
+            await call("b", "c", forged)
+        assert refused.value.reason == "UNKNOWN_TAG_KEY"
+        forged.tag_key[0].offset_bits = start + 256 + TAG
+        with pytest.raises(ConflictError, match="the tag of a transfer does not fit"):
+            await call("b", "c", forged)
+        forged.tag_key[0].length_bits = 136
+        with pytest.raises(BadInputError, match="not of 128 bits"):
+            await call("b", "c", forged)
+        forged.tag_key[0].CopyFrom(good.tag_key[0])
         forged.pad[0].offset_bits = good.pad[0].offset_bits
         with pytest.raises(ConflictError, match="given before"):
             await call("b", "c", forged)

@@ -37,7 +37,9 @@ from qnetem.runtime.errors import BadInputError, ConflictError
 from qnetem.v1 import key_relay_pb2 as pb
 
 ID = "00000000-0000-4000-8000-00000000000"
-PIECES = (Piece("b1", 0, 512), Piece("b2", 64, 256))
+PIECES = (Piece("b1", 0, 512), Piece("b2", 64, 128))
+KEY_PIECES = (Piece("b0", 8, 128),)
+PAD, TAG_KEY = bytes(range(80)), b"recycled" * 2
 
 
 # states
@@ -96,21 +98,34 @@ def test_keys_go_to_their_master_when_every_target_holds_them() -> None:
 
 
 def test_a_hop_gives_back_what_went_in_and_wipes_what_it_used() -> None:
-    pad, material = bytes(range(96)), b"k" * 64
-    used, carried = bytearray(pad), bytearray(material)
-    request = sealed(b"header", PIECES, carried, used)
-    assert used == bytes(96)
-    assert carried == bytes(64)
-    assert request.ciphertext == bytes(a ^ b for a, b in zip(material, pad, strict=False))
-    again = bytearray(pad)
-    assert opened(request, again) == material
-    assert again == bytes(96)
+    material = b"k" * 64
+    used, carried, key = bytearray(PAD), bytearray(material), bytearray(TAG_KEY)
+    request = sealed(b"header", PIECES, carried, used, KEY_PIECES, key)
+    assert (used, carried, key) == (bytes(80), bytes(64), bytes(16))
+    assert request.ciphertext == bytes(a ^ b for a, b in zip(material, PAD, strict=False))
+    assert TAG_KEY not in request.SerializeToString()
+    again, key = bytearray(PAD), bytearray(TAG_KEY)
+    assert opened(request, again, key) == material
+    assert (again, key) == (bytes(80), bytes(16))
+
+
+def test_a_hash_key_is_recycled_and_two_tags_of_one_message_have_nothing_in_common() -> None:
+    tags = []
+    for pad in (PAD, PAD[::-1]):
+        carried = bytearray(64)
+        request = sealed(b"header", PIECES, carried, bytearray(pad), KEY_PIECES, bytearray(TAG_KEY))
+        assert opened(request, bytearray(pad), bytearray(TAG_KEY)) == bytes(64)
+        with pytest.raises(BadTagError):
+            opened(request, bytearray(pad), bytearray(reversed(TAG_KEY)))
+        with pytest.raises(BadTagError):
+            opened(request, bytearray(pad[:-1] + b"\xff"), bytearray(TAG_KEY))
+        tags.append(request.tag)
+    assert tags[0] != tags[1]
 
 
 @pytest.mark.parametrize("spoil", ["header", "ciphertext", "pad", "tag", "order"])
 def test_a_changed_request_is_refused(spoil: str) -> None:
-    pad = bytes(range(96))
-    request = sealed(b"header", PIECES, bytearray(b"k" * 64), bytearray(pad))
+    request = sealed(b"header", PIECES, bytearray(b"k" * 64), bytearray(PAD), KEY_PIECES, bytearray(TAG_KEY))
     match spoil:
         case "header":
             request.header = b"headeR"
@@ -123,16 +138,17 @@ def test_a_changed_request_is_refused(spoil: str) -> None:
         case "tag":
             request.tag = bytes(16)
     with pytest.raises(BadTagError):
-        opened(request, bytearray(pad))
+        opened(request, bytearray(PAD), bytearray(TAG_KEY))
     with pytest.raises(BadInputError):
-        opened(request, bytearray(pad[:-1]))
+        opened(request, bytearray(PAD[:-1]), bytearray(TAG_KEY))
 
 
 def test_the_tag_is_that_of_the_contract() -> None:
-    # RFC 8439, 2.5.2, its key as the tag's bits of the pad; the message is the contract's framing
+    # RFC 8439, 2.5.2, the halves of its key as hash key and as the tag's bits of the pad; the contract's framing
     key = bytes.fromhex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b")
-    request = sealed(b"h", (Piece("b", 8, 264),), bytearray(b"\x01"), bytearray(b"\x02" + key))
-    message = (1).to_bytes(8, "little") + b"h" + b"b/8/264\n" + b"\x03"
+    pad = bytearray(b"\x02" + key[16:])
+    request = sealed(b"h", (Piece("b", 8, 136),), bytearray(b"\x01"), pad, KEY_PIECES, bytearray(key[:16]))
+    message = (1).to_bytes(8, "little") + b"h" + b"b/8/136\n" + b"\x03"
     r = int.from_bytes(key[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
     total = 0
     for start in range(0, len(message), 16):
