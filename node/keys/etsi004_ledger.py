@@ -26,6 +26,7 @@ __all__ = [
     "opened",
     "set_open",
     "skip_to",
+    "stream_bucket",
 ]
 
 Side = Literal["source", "destination"]
@@ -62,6 +63,11 @@ class Chunk:
 
     key_id: str
     is_told: bool
+
+
+def stream_bucket(stream_id: str) -> str:
+    """Return the name of the token bucket of a stream's rate; see node.keys.rates."""
+    return f"stream {stream_id}"
 
 
 def find(db: sqlite3.Connection, stream_id: str) -> Stream | None:
@@ -159,4 +165,5 @@ def forget(db: sqlite3.Connection, before_s: float) -> int:
     ).fetchall()
     for table in ("chunks", "streams"):
         db.executemany(f"DELETE FROM {table} WHERE stream_id = ?", rows)  # noqa: S608 of the literals above
+    db.executemany("DELETE FROM buckets WHERE name = ?", [(stream_bucket(stream_id),) for (stream_id,) in rows])
     return len(rows)

@@ -2,22 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from node.keys import audit, etsi004_ledger
 from node.keys.agreement import agree
-from node.keys.etsi004_ledger import Chunk, Side, Stream
+from node.keys.etsi004_ledger import Chunk, Side, Stream, stream_bucket
 from node.keys.etsi004_request import Qos, QosLimits, Status, negotiated
 from node.keys.group_commit import declare_step
 from node.keys.key_delivery import KeyDelivery
 from node.keys.policy_gate import OverBurstError, RateExceededError
+from node.keys.rates import Rates
 from node.keys.records import PoolExhaustedError
 from node.keys.relay_courier import Courier
 from node.keys.store import KeyStore
 from node.keys.token_bucket import TokenBucket
-from qnetem.runtime.errors import DeadlineError, NotFoundError, UnavailableError
+from qnetem.runtime.errors import DeadlineError, NotFoundError, QnetemError, UnavailableError
 from qnetem.v1 import key_agreement_pb2 as pb
 
 __all__ = ["CHUNK", "OPEN", "StreamOwner"]
@@ -39,7 +40,8 @@ class StreamOwner:
         self._courier = courier
         self._emulated_s = emulated_s
         self._making: dict[tuple[str, int], asyncio.Event] = {}
-        self._rates: dict[str, TokenBucket] = {}
+        self._rates = Rates(store)
+        self._buckets: dict[str, TokenBucket] = {}
         self._changed = asyncio.Event()
 
     async def opened(self, wanted: Stream, side: Side, wait_s: float) -> tuple[Status, Qos]:
@@ -126,28 +128,44 @@ class StreamOwner:
 
     async def _new_key(self, stream: Stream) -> tuple[Status, str]:
         bits = 8 * stream.qos.key_chunk_size_bytes
-        rate = self._rate(stream)
-        now_s = self._emulated_s()
-        if rate is not None and rate.level_bits(now_s) < bits:
-            return Status.INSUFFICIENT_KEY, ""
         try:
-            lifetime_s = float(stream.qos.ttl_s)
-            key_id = await self._delivery.held_key(stream.source, stream.destination, bits, lifetime_s)
+            async with self._charged(stream, bits) as is_granted:
+                if not is_granted:
+                    return Status.INSUFFICIENT_KEY, ""
+                lifetime_s = float(stream.qos.ttl_s)
+                key_id = await self._delivery.held_key(stream.source, stream.destination, bits, lifetime_s)
         except (PoolExhaustedError, RateExceededError, OverBurstError):
             return Status.INSUFFICIENT_KEY, ""
         except (UnavailableError, DeadlineError):
             return Status.NO_QKD_CONNECTION, ""
-        if rate is not None:
-            rate.take(bits, now_s)
         return Status.SUCCESSFUL, key_id
 
-    def _rate(self, stream: Stream) -> TokenBucket | None:
-        if stream.qos.max_bps == 0:
-            return None
-        if stream.stream_id not in self._rates:
-            burst_bits = max(stream.qos.max_bps, 8 * stream.qos.key_chunk_size_bytes)
-            self._rates[stream.stream_id] = TokenBucket(stream.qos.max_bps, burst_bits, self._emulated_s())
-        return self._rates[stream.stream_id]
+    @asynccontextmanager
+    async def _charged(self, stream: Stream, bits: int) -> AsyncIterator[bool]:
+        """Count a chunk against the stream's rate while the block runs, for good when that does not fail.
+
+        What it takes is durable when the block begins. Yields whether the rate grants it now.
+        """
+        qos, name = stream.qos, stream_bucket(stream.stream_id)
+        if qos.max_bps == 0:
+            yield True
+            return
+        if name not in self._buckets:
+            noted = (await self._rates.known()).get(name)
+            # in any second at most Max_bps and the jitter
+            burst_bits = max(qos.jitter_bps or qos.max_bps, bits)
+            self._buckets.setdefault(name, TokenBucket(qos.max_bps, burst_bits, self._emulated_s(), noted))
+        bucket, now_s = self._buckets[name], self._emulated_s()
+        if bucket.level_bits(now_s) < bits:
+            yield False
+            return
+        bucket.take(bits, now_s)
+        try:
+            await self._rates.note({name: bucket})
+            yield True
+        except QnetemError:
+            bucket.give_back(bits)
+            raise
 
     def _limits(self, source: str, destination: str) -> QosLimits:
         policy = self._delivery.policy(source, destination)
@@ -166,10 +184,11 @@ class StreamOwner:
 
     def forget(self, stream_id: str) -> None:
         """Drop what is kept in memory for a stream."""
-        self._rates.pop(stream_id, None)
+        self._buckets.pop(stream_bucket(stream_id), None)
 
 
 def _limits_of(qos: Qos) -> QosLimits:
     """Return the limits within which a second side is met by what the first agreed on."""
     size = qos.key_chunk_size_bytes
-    return QosLimits((size, size), size, qos.max_bps, qos.min_bps, qos.priority, qos.timeout_ms, qos.ttl_s)
+    jitter_bps = qos.jitter_bps or None
+    return QosLimits((size, size), size, qos.max_bps, qos.min_bps, jitter_bps, qos.priority, qos.timeout_ms, qos.ttl_s)

@@ -74,12 +74,16 @@ class Qos:
 
 @dataclass(frozen=True, slots=True)
 class QosLimits:
-    """What can be had of a KME by one pair of SAEs. max_bps 0: no limit; min_bps and priority: what its policy says."""
+    """What can be had of a KME by one pair of SAEs. max_bps 0: no limit; min_bps and priority: what its policy says.
+
+    min_jitter_bps: the least that can be kept, if that is more than a chunk; None: no jitter is promised.
+    """
 
     chunk_bytes: tuple[int, int] = (1, 1024)
     default_chunk_bytes: int = 32
     max_bps: int = 0
     min_bps: int = 0
+    min_jitter_bps: int | None = 0
     priority: int = 0
     timeout_ms: int = 60_000
     ttl_s: int = 86_400
@@ -111,12 +115,18 @@ def negotiated(asked: Qos, limits: QosLimits) -> tuple[Qos, bool]:
     """
     low, high = limits.chunk_bytes
     size = asked.key_chunk_size_bytes
+    chunk_bytes = min(max(size, low), high) if size else limits.default_chunk_bytes
     max_bps = min(asked.max_bps or limits.max_bps, limits.max_bps or asked.max_bps)
+    jitter_bps = 0
+    if asked.jitter_bps and max_bps and limits.min_jitter_bps is not None:
+        # without a rate there is nothing to deviate from; and a chunk goes out whole
+        jitter_bps = max(asked.jitter_bps, 8 * chunk_bytes, limits.min_jitter_bps)
     given = replace(
         asked,
-        key_chunk_size_bytes=min(max(size, low), high) if size else limits.default_chunk_bytes,
+        key_chunk_size_bytes=chunk_bytes,
         max_bps=max_bps,
         min_bps=min(asked.min_bps, limits.min_bps, max_bps or limits.min_bps),
+        jitter_bps=jitter_bps,
         priority=min(asked.priority, limits.priority),
         timeout_ms=min(asked.timeout_ms, limits.timeout_ms),
         ttl_s=min(asked.ttl_s or limits.ttl_s, limits.ttl_s),

@@ -16,6 +16,7 @@ from node.keys.records import IssuedKey, is_key_id
 from qnetem.runtime.errors import BadInputError
 
 __all__ = [
+    "INSECURE_EXTENSION",
     "MODE_EXTENSION",
     "UNMET",
     "DeliveryLimits",
@@ -32,6 +33,8 @@ __all__ = [
 
 # The one extension there is: what the keys are made of, "qkd" or "hybrid".
 MODE_EXTENSION: Final = "qnetem_key_mode"
+# Marks keys that a protocol for study was part in: true, else it is not there.
+INSECURE_EXTENSION: Final = "qnetem_insecure"
 UNMET: Final = "not all extension_mandatory request options could be met"
 _UNSUPPORTED: Final = "not all extension_mandatory parameters are supported"
 _SIZE_STEP: Final = "size shall be a multiple of 8"
@@ -160,7 +163,10 @@ def key_container(keys: Sequence[IssuedKey]) -> dict[str, Any]:
 
 def _container(key: IssuedKey) -> dict[str, Any]:
     value = {"key_ID": key.key_id, "key": base64.b64encode(key.key.reveal()).decode("ascii")}
-    return value if key.mode is KeyMode.QKD else value | {"key_extension": {MODE_EXTENSION: key.mode}}
+    marks: dict[str, object] = {} if key.mode is KeyMode.QKD else {MODE_EXTENSION: key.mode}
+    if key.is_insecure:
+        marks[INSECURE_EXTENSION] = True
+    return value | {"key_extension": marks} if marks else value
 
 
 def error_body(message: str, details: Sequence[dict[str, str]] = ()) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """node.keys.key_delivery: who may have which keys, as ETSI GS QKD 014 and policies say, without HTTP. Wiring."""
 
+import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from node.keys.directory import Directory
@@ -11,6 +12,7 @@ from node.keys.exchange import KeyExchange, NoRouteError
 from node.keys.hybrid_keys import HybridKeys
 from node.keys.policy import DEFAULT_POLICY, KeyMode, Policies, Policy, Terms, terms_of
 from node.keys.policy_gate import KeptForOthersError, OverBurstError, PolicyGate, RateExceededError
+from node.keys.rates import Rates
 from node.keys.records import IssuedKey, KeysNotFoundError, NotNamedError, PoolExhaustedError
 from node.keys.store import KeyStore
 from qnetem.runtime.errors import DeniedError, QnetemError
@@ -56,7 +58,19 @@ class KeyDelivery:
         self._exchange = exchange
         self._policies = policies or Policies()
         self._hybrid = hybrid
-        self._gate = PolicyGate(self._policies, directory, limits.max_size_bits, emulated_s)
+        self._emulated_s = emulated_s
+        self._rates = Rates(store)
+        self._gate: PolicyGate | None = None
+        self._gate_lock = asyncio.Lock()
+
+    async def _opened_gate(self) -> PolicyGate:
+        """Return the gate, its buckets as an earlier life left them."""
+        async with self._gate_lock:
+            if self._gate is None:
+                noted = await self._rates.known()
+                limits = self.limits.max_size_bits
+                self._gate = PolicyGate(self._policies, self.directory, limits, self._emulated_s, noted)
+        return self._gate
 
     async def status(self, caller: str, slave_sae_id: str) -> dict[str, Any]:
         """Return the status data format for the caller as master; without a route it says that nothing is stored.
@@ -73,13 +87,14 @@ class KeyDelivery:
         pool_bits = capacity * size_bits  # drawn when asked for
         if peer_node != self.directory.own_node:
             pool_bits = await self._exchange.stored_bits(peer_node, terms_of([policy]))
+        granted_bits = (await self._opened_gate()).grantable_bits(caller, slave_sae_id, pool_bits)
         status = {
             "source_KME_ID": self.directory.own_node,
             "target_KME_ID": peer_node,
             "master_SAE_ID": caller,
             "slave_SAE_ID": slave_sae_id,
             "key_size": size_bits,
-            "stored_key_count": min(self._gate.grantable_bits(caller, slave_sae_id, pool_bits) // size_bits, capacity),
+            "stored_key_count": min(granted_bits // size_bits, capacity),
             "max_key_count": capacity,
             "max_key_per_request": self.limits.max_keys_count,
             "max_key_size": self.limits.max_size_bits,
@@ -142,7 +157,7 @@ class KeyDelivery:
         slaves = (*request.slave_saes, caller) if terms.is_held else request.slave_saes
         peers = self.directory.remote_nodes(slaves)
         try:
-            with self._charged(caller, request, await self._pool_bits(peers)):
+            async with self._charged(caller, request, peers):
                 agreed = None
                 if terms.mode is KeyMode.HYBRID and peers:
                     agreed = await self._agreeing().agreed(caller, peers)
@@ -150,16 +165,22 @@ class KeyDelivery:
         except (PoolExhaustedError, NoRouteError):
             if not terms.is_pqc_allowed or not peers:
                 raise
-        with self._charged(caller, request, {}):
+        async with self._charged(caller, request, ()):
             keys = await self._agreeing().issue_pqc(caller, slaves, number, size_bits, terms)
         await self._store.audit.record("policy.decided", party=caller, policy=policies, decision="pqc")
         return keys
 
-    @contextmanager
-    def _charged(self, caller: str, request: EncRequest, pool_bits: Mapping[str, int]) -> Iterator[None]:
-        """Count a request against its policies while the block runs, for good when that does not fail."""
-        charge = self._gate.take(caller, request.slave_saes, request.number, request.size_bits, pool_bits)
+    @asynccontextmanager
+    async def _charged(self, caller: str, request: EncRequest, peers: Sequence[str]) -> AsyncIterator[None]:
+        """Count a request against its policies while the block runs, for good when that does not fail.
+
+        What it takes is durable when the block begins. `peers`: the KMEs with which it takes bits of a pool.
+        """
+        gate = await self._opened_gate()
+        pool_bits = await self._pool_bits(peers) if gate.has_guarantees else {}
+        charge = gate.take(caller, request.slave_saes, request.number, request.size_bits, pool_bits)
         try:
+            await self._rates.note(charge.buckets)
             yield
         except QnetemError:
             charge.give_back()
@@ -189,8 +210,6 @@ class KeyDelivery:
 
     async def _pool_bits(self, peers: Sequence[str]) -> dict[str, int]:
         """Return what is there to share out in each pool that policies guarantee something of."""
-        if not self._gate.has_guarantees:
-            return {}
         pools = {peer_node: await self._store.pool(peer_node) for peer_node in peers}
         return {peer_node: pool.available_bits for peer_node, pool in pools.items() if pool.made_bits}
 

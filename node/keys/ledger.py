@@ -44,7 +44,7 @@ Draw = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A row of the ledger. peer_node: the KME that the bits are shared with, "" for none."""
+    """A row of the ledger. peer_node: the KME that the bits are shared with, "" for none; is_insecure: IssuedKey's."""
 
     key_id: str
     peer_node: str
@@ -52,14 +52,16 @@ class Key:
     master_sae_id: str
     size_bits: int
     state: KeyState
+    is_insecure: bool = False
 
 
 def find(db: sqlite3.Connection, key_id: str) -> Key | None:
     """Return the key of that id."""
     row = db.execute(
-        "SELECT key_id, peer_node, is_master, master_sae_id, size_bits, state FROM keys WHERE key_id = ?", (key_id,)
+        "SELECT key_id, peer_node, is_master, master_sae_id, size_bits, state, is_insecure FROM keys WHERE key_id = ?",
+        (key_id,),
     ).fetchone()
-    return None if row is None else Key(row[0], row[1], row[2] == 1, row[3], row[4], KeyState(row[5]))
+    return None if row is None else Key(row[0], row[1], row[2] == 1, row[3], row[4], KeyState(row[5]), row[6] == 1)
 
 
 def insert(
@@ -74,7 +76,8 @@ def insert(
     """Add a key; `saes` are the slaves attached to this KME, who may collect it until `expires_s`, emulated."""
     sealed = None if value is None else of(db).vault.seal(value, _place(key.key_id))
     row = (key.key_id, key.peer_node, key.is_master, key.master_sae_id, key.size_bits, key.state)
-    db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, now_s, expires_s, sealed))
+    values = (*row, now_s, expires_s, sealed, key.is_insecure)
+    db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     db.executemany("INSERT INTO parties VALUES (?, ?, 0)", [(key.key_id, sae) for sae in saes])
     rows = [(key.key_id, position, *span) for position, span in enumerate(where)]
     db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
@@ -105,11 +108,13 @@ def reserve(
         pools.move(db, peer_node, "available", "reserved", number * size_bits)
     for pieces in taken:
         key_id = str(uuid.UUID(bytes=draw(16), version=4))
-        key = Key(key_id, peer_node, True, master_sae_id, size_bits, KeyState.RESERVED)
+        assignment = Assignment(key_id, tuple(Piece(name, span[1], span[2]) for name, span in pieces))
+        is_insecure = assignment.is_insecure
+        key = Key(key_id, peer_node, True, master_sae_id, size_bits, KeyState.RESERVED, is_insecure)
         value = None if peer_node else draw(size_bits // 8)
         insert(db, key, local_saes, [span for _, span in pieces], now_s, expires_s, value)
         audit.record(db, "key.reserved", key_id=key_id, master=master_sae_id, peer_node=peer_node, size_bits=size_bits)
-        reserved.append(Assignment(key_id, tuple(Piece(name, span[1], span[2]) for name, span in pieces)))
+        reserved.append(assignment)
     return reserved
 
 
@@ -270,8 +275,9 @@ def replace_drawn(db: sqlite3.Connection, key_id: str, value: bytes | bytearray,
 def _issue(db: sqlite3.Connection, key: Key, party: str, role: str) -> IssuedKey:
     value = material.read(db, spans(db, key.key_id)) if key.peer_node else drawn_value(db, key.key_id)
     value, mode = hybrid_ledger.finished(db, key.key_id, value)
-    audit.record(db, "key.delivered", key_id=key.key_id, value=value, party=party, role=role, mode=mode)
-    return IssuedKey(key.key_id, SecretBytes(value), mode)
+    marks: dict[str, audit.Field] = {"mode": mode, **({"is_insecure": True} if key.is_insecure else {})}
+    audit.record(db, "key.delivered", key_id=key.key_id, value=value, party=party, role=role, **marks)
+    return IssuedKey(key.key_id, SecretBytes(value), mode, key.is_insecure)
 
 
 def _is_collected(db: sqlite3.Connection, key_id: str) -> bool:

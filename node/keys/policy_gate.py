@@ -3,12 +3,14 @@
 A maximum rate is a token bucket of its pair. A guaranteed (minimum) rate is one too, of bits that others leave in the
 pool that the pair's two KMEs share: it fills at the rate up to what `GUARANTEE_S` seconds bring. A pair takes its own
 guaranteed bits whatever others are left; more than that only what the pool holds beyond the guarantees of pairs of the
-same or a higher priority. Buckets live in memory and are full after a restart.
+same or a higher priority. Who takes notes what is left (node.keys.rates), so that a restart fills no bucket.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Final
+from urllib.parse import quote
 
 from node.keys.directory import Directory
 from node.keys.policy import Policies
@@ -43,13 +45,18 @@ class OverBurstError(BadInputError):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What was taken out of buckets, to give back when no key comes of it."""
+    """What was taken out of buckets, by their names, to give back when no key comes of it."""
 
-    taken: tuple[tuple[TokenBucket, float], ...] = ()
+    taken: tuple[tuple[str, TokenBucket, float], ...] = ()
+
+    @property
+    def buckets(self) -> dict[str, TokenBucket]:
+        """The buckets, by name."""
+        return {name: bucket for name, bucket, _ in self.taken}
 
     def give_back(self) -> None:
         """Undo it."""
-        for bucket, bits in self.taken:
+        for _, bucket, bits in self.taken:
             bucket.give_back(bits)
 
 
@@ -57,20 +64,27 @@ class PolicyGate:
     """Admits requests of the SAEs of one KME."""
 
     def __init__(
-        self, policies: Policies, directory: Directory, longest_key_bits: int, emulated_s: Callable[[], float]
+        self,
+        policies: Policies,
+        directory: Directory,
+        longest_key_bits: int,
+        emulated_s: Callable[[], float],
+        noted: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     ) -> None:
-        """Hold every bucket full, as of now.
+        """Hold every bucket as it was noted, others full, as of now.
 
         Args:
             policies: What holds for which pair.
             directory: Who is where.
             longest_key_bits: The least that a maximum rate lets through at once when its policy does not say.
             emulated_s: Emulated time, seconds.
+            noted: What an earlier life left in buckets, by name.
         """
         self._policies = policies
         self._directory = directory
         self._longest_key_bits = longest_key_bits
         self._emulated_s = emulated_s
+        self._noted = noted
         self._limits: dict[Pair, TokenBucket] = {}
         self._guarantees: dict[Pair, TokenBucket] = {}
         now_s = emulated_s()
@@ -79,7 +93,8 @@ class PolicyGate:
             for master, slave in ((first, second), (second, first)):
                 if policy.min_secret_hz > 0 and directory.is_attached(master) and not directory.is_attached(slave):
                     burst_bits = policy.min_secret_hz * GUARANTEE_S
-                    self._guarantees[master, slave] = TokenBucket(policy.min_secret_hz, burst_bits, now_s)
+                    left = noted.get(_name("guarantee", (master, slave)))
+                    self._guarantees[master, slave] = TokenBucket(policy.min_secret_hz, burst_bits, now_s, left)
 
     @property
     def has_guarantees(self) -> bool:
@@ -131,9 +146,9 @@ class PolicyGate:
         for peer_node, asking in by_peer.items():
             if peer_node in pool_bits:
                 self._demand_left(peer_node, asking, number, size_bits, pool_bits[peer_node], now_s)
-        guarantees = [self._guarantees[pair] for pair in pairs if pair in self._guarantees]
-        buckets = [*(limit for _, limit in limits), *guarantees]
-        return Charge(tuple((bucket, bucket.take(bits, now_s)) for bucket in buckets))
+        buckets = [(_name("limit", pair), limit) for pair, limit in limits]
+        buckets += [(_name("guarantee", pair), self._guarantees[pair]) for pair in pairs if pair in self._guarantees]
+        return Charge(tuple((name, bucket, bucket.take(bits, now_s)) for name, bucket in buckets))
 
     def _limit(self, pair: Pair) -> TokenBucket | None:
         policy = self._policies.of(*pair)
@@ -141,7 +156,8 @@ class PolicyGate:
             return None
         if pair not in self._limits:
             burst_bits = policy.max_burst_bits(self._longest_key_bits)
-            self._limits[pair] = TokenBucket(policy.max_secret_hz, burst_bits, self._emulated_s())
+            left = self._noted.get(_name("limit", pair))
+            self._limits[pair] = TokenBucket(policy.max_secret_hz, burst_bits, self._emulated_s(), left)
         return self._limits[pair]
 
     def _demand_rate(self, limit: TokenBucket, pair: str, number: int, size_bits: int, now_s: float) -> None:
@@ -185,3 +201,7 @@ class PolicyGate:
 
     def _sum(self, pairs: Iterable[Pair], now_s: float) -> float:
         return sum(self._guarantees[pair].level_bits(now_s) for pair in pairs)
+
+
+def _name(kind: str, pair: Pair) -> str:
+    return " ".join((kind, *map(quote, pair)))

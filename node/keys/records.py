@@ -30,15 +30,24 @@ __all__ = [
     "SweepCounts",
     "UnknownBlockError",
     "UnusableBlocksError",
+    "is_insecure_block",
     "is_key_id",
 ]
 
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
+# how ids of blocks end that a protocol for study made, or that went over links with such
+_INSECURE: Final = ".insecure"
+
 
 def is_key_id(text: str) -> bool:
     """Return whether the text is a UUID as key ids are written: hexadecimal in lower case, with hyphens."""
     return _KEY_ID.fullmatch(text) is not None
+
+
+def is_insecure_block(block_id: str) -> bool:
+    """Return whether a block's id says, as that of any such block does, that its bits are not secret in earnest."""
+    return block_id.endswith(_INSECURE)
 
 
 class BlockRole(StrEnum):
@@ -150,14 +159,23 @@ class Assignment:
         """Length of the key."""
         return sum(piece.length_bits for piece in self.pieces)
 
+    @property
+    def is_insecure(self) -> bool:
+        """Whether a piece is of a block of a protocol for study."""
+        return any(is_insecure_block(piece.block_id) for piece in self.pieces)
+
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key and its value, for the SAE that it is handed to, and what it is made of."""
+    """A key and its value, for the SAE that it is handed to, and what it is made of.
+
+    is_insecure: Bits of a protocol for study are in it, or protected it on its way: it is for tests alone.
+    """
 
     key_id: str
     key: SecretBytes
     mode: KeyMode = KeyMode.QKD
+    is_insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

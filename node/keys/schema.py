@@ -9,18 +9,21 @@ from node.keys.audit import FIRST_MAC
 from node.keys.connection import StoreConnection, adopt, unlock
 from node.keys.etsi004_schema import STREAM_TABLES
 from node.keys.hybrid_schema import HYBRID_TABLES
+from node.keys.migrations import OLDEST, SCHEMA_VERSION, migrate
 from node.keys.relay_schema import RELAY_TABLES
 from qnetem.runtime.errors import StorageError
+from qnetem.runtime.log import get_logger
 
-__all__ = ["SCHEMA_VERSION", "broken", "open_database"]
+__all__ = ["broken", "open_database"]
 
-SCHEMA_VERSION: Final = 2
+_log = get_logger("node.keys.store")
 _APPLICATION_ID: Final = 0x716E6B73  # "qnks"
 
 # Secrets lie apart from the rows that change, sealed in chunks (node.keys.material), so that spending a key writes one
 # chunk anew. `own` and `peer` bounds are records.Halves; own_next_bits is the first bit of the own half not given;
 # `used` holds, merged, the intervals of the peer's half that were given; live_bits counts the bits that still have a
 # value; ended_s: since when (wall) none has. pools: records.Pool. Of keys, changed_s is wall, expires_s emulated time.
+# audit_anchor: node.keys.audit_log; buckets: node.keys.rates. What changes here needs a step in node.keys.migrations.
 _TABLES: Final = """
 CREATE TABLE vault (
     id INTEGER PRIMARY KEY CHECK (id = 1), store_id BLOB NOT NULL, data_key BLOB NOT NULL, audit_secret BLOB NOT NULL
@@ -29,6 +32,10 @@ CREATE TABLE audit_head (
     id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, mac BLOB NOT NULL
 );
 CREATE TABLE audit_outbox (last_seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, lines BLOB NOT NULL);
+CREATE TABLE audit_anchor (
+    id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, mac BLOB NOT NULL, seal BLOB NOT NULL
+);
+CREATE TABLE buckets (name TEXT PRIMARY KEY, level_bits REAL NOT NULL, at_s REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     block_id TEXT NOT NULL UNIQUE,
@@ -66,7 +73,8 @@ CREATE TABLE keys (
     state TEXT NOT NULL,
     changed_s REAL NOT NULL,
     expires_s REAL,
-    sealed BLOB
+    sealed BLOB,
+    is_insecure INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX keys_by_age ON keys (state, changed_s);
 CREATE INDEX keys_to_expire ON keys (expires_s) WHERE state = 'assigned' AND expires_s IS NOT NULL;
@@ -111,6 +119,8 @@ def broken(path: Path, error: Exception) -> StorageError:
 def open_database(path: Path, key_path: Path | None = None) -> StoreConnection:
     """Open, and create when new, the database at `path`: WAL, durable commits, held by this process alone.
 
+    One that an older qnetem wrote gets the tables of this one (node.keys.migrations).
+
     The file is readable by its owner only, and so are those that SQLite puts beside it; a folder made here is 0700.
 
     Args:
@@ -119,7 +129,7 @@ def open_database(path: Path, key_path: Path | None = None) -> StoreConnection:
 
     Raises:
         WrongStorageKeyError: It is sealed under another storage key.
-        StorageError: It cannot be opened or written, is damaged, of another schema, or in use; names the path.
+        StorageError: It cannot be opened or written, is damaged, of a schema not read here, or in use; names the path.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,8 +148,11 @@ def open_database(path: Path, key_path: Path | None = None) -> StoreConnection:
             raise StorageError(f"key store {path}: the file system does not take a write-ahead log")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA temp_store = MEMORY")
-        _check_schema(db, path, key_path)
+        version = _check_schema(db, path, key_path)
         unlock(db, path, key_path)
+        if version < SCHEMA_VERSION:
+            migrate(db, version)
+            _log.info("keys.store.migrated", path=str(path), from_version=version, to_version=SCHEMA_VERSION)
     except BaseException as error:
         if db is not None:
             db.close()
@@ -149,7 +162,8 @@ def open_database(path: Path, key_path: Path | None = None) -> StoreConnection:
     return db
 
 
-def _check_schema(db: StoreConnection, path: Path, key_path: Path | None) -> None:
+def _check_schema(db: StoreConnection, path: Path, key_path: Path | None) -> int:
+    """Make the tables of a new store, check those of another; return the version of what is there."""
     db.execute("BEGIN IMMEDIATE")
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -159,12 +173,16 @@ def _check_schema(db: StoreConnection, path: Path, key_path: Path | None) -> Non
         adopt(db, path, key_path)
         db.execute("INSERT INTO audit_head VALUES (1, 0, ?)", (FIRST_MAC,))
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = SCHEMA_VERSION
+        db.execute(f"PRAGMA user_version = {version}")
     elif application != _APPLICATION_ID:
         raise StorageError(f"key store {path}: is a database of something else")
-    elif version != SCHEMA_VERSION:
-        raise StorageError(f"key store {path}: schema version {version}, this program reads {SCHEMA_VERSION}")
+    elif version > SCHEMA_VERSION:
+        raise StorageError(f"key store {path}: schema version {version} is newer than this program's, {SCHEMA_VERSION}")
+    elif version < OLDEST:
+        raise StorageError(f"key store {path}: schema version {version} is older than {OLDEST}, the first that is read")
     db.execute("COMMIT")
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise StorageError(f"key store {path}: damaged: {verdict.splitlines()[0]}")
+    return int(version)

@@ -10,13 +10,16 @@ class TokenBucket:
 
     __slots__ = ("_at_s", "_level_bits", "burst_bits", "rate_hz")
 
-    def __init__(self, rate_hz: float, burst_bits: float, now_s: float) -> None:
-        """Start full.
+    def __init__(
+        self, rate_hz: float, burst_bits: float, now_s: float, noted: tuple[float, float] | None = None
+    ) -> None:
+        """Start full, or as it was noted in an earlier life.
 
         Args:
             rate_hz: Bits a second, > 0.
             burst_bits: Bits it holds, > 0.
             now_s: Emulated seconds.
+            noted: `noted` of that life; None: there was none.
 
         Raises:
             BadInputError: One of the two is not above 0, or infinite.
@@ -25,8 +28,14 @@ class TokenBucket:
             raise BadInputError(f"a rate of {rate_hz} bit/s and a burst of {burst_bits} bits are not both above 0")
         self.rate_hz = rate_hz
         self.burst_bits = burst_bits
-        self._level_bits = float(burst_bits)
-        self._at_s = now_s
+        level_bits, at_s = noted or (burst_bits, now_s)
+        self._level_bits = float(min(level_bits, burst_bits))
+        self._at_s = min(at_s, now_s)
+
+    @property
+    def noted(self) -> tuple[float, float]:
+        """What is to be remembered of it: bits that may be taken, and as of which emulated second."""
+        return self._level_bits, self._at_s
 
     def level_bits(self, now_s: float) -> float:
         """Return how many bits may be taken."""

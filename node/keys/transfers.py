@@ -63,7 +63,8 @@ def assign(
         if not unusable:
             size_bits = assignment.size_bits
             pools.move(db, peer_node, "peer_available", "assigned", size_bits)
-            key = Key(assignment.key_id, peer_node, False, master_sae_id, size_bits, KeyState.ASSIGNED)
+            is_insecure = assignment.is_insecure
+            key = Key(assignment.key_id, peer_node, False, master_sae_id, size_bits, KeyState.ASSIGNED, is_insecure)
             ledger.insert(db, key, slave_saes, where, now_s, expires_s)
             audit.record(
                 db,

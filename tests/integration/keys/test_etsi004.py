@@ -186,7 +186,7 @@ async def test_a_qos_that_cannot_be_met_is_countered_by_one_that_can(open_kmes: 
             "Key_chunk_size": 1024,
             "Max_bps": 1000,
             "Min_bps": 100,
-            "Jitter": 10,
+            "Jitter": 8192,
             "Priority": 3,
             "Timeout": 60_000,
             "TTL": 600,
@@ -262,6 +262,47 @@ async def test_a_stream_has_its_own_maximum_rate(open_kmes: Any) -> None:
         assert [(await one.get(stream))["Status"] for _ in range(3)] == [0, 0, 2]
         now[0] += 0.5
         assert [(await one.get(stream))["Status"] for _ in range(2)] == [0, 2]
+
+
+async def test_a_jitter_bounds_what_comes_at_once_after_a_pause(open_kmes: Any) -> None:
+    """Max_bps in the mean, in no second more than the jitter above it; without one a second's worth comes at once."""
+    now = [1000.0]
+    async with open_kmes(now_s=lambda: now[0]) as kmes:
+        await kmes.add_block("alice", "bob", 1 << 15)
+        one, two = App(kmes, "app-1", "alice"), App(kmes, "app-2", "bob")
+        smooth = await connected(one, two, "app-1", "app-2", Max_bps=1024, Jitter=512)
+        plain = await connected(one, two, "app-1", "app-2", Max_bps=1024)
+        for stream, at_once in ((smooth, 2), (plain, 4)):
+            assert [(await one.get(stream))["Status"] for _ in range(at_once + 1)] == [0] * at_once + [2]
+        given = []
+        for _ in range(80):
+            now[0] += 0.0625
+            while (await one.get(smooth))["Status"] == 0:
+                given.append(now[0])
+        assert len(given) == 80 * 0.0625 * 1024 / 256
+        for first in given:
+            assert sum(256 for at in given if first <= at < first + 1) <= 1024 + 512
+
+
+@pytest.mark.parametrize(
+    ("asked", "proposed"),
+    [
+        ({"Max_bps": 1024, "Jitter": 255}, 256),  # a chunk goes out whole
+        ({"Max_bps": 1024, "Jitter": 100, "Key_chunk_size": 64}, 512),
+        ({"Jitter": 256}, 0),  # without a rate there is nothing to deviate from
+    ],
+)
+async def test_a_jitter_that_cannot_be_kept_is_refused(open_kmes: Any, asked: dict[str, int], proposed: int) -> None:
+    async with open_kmes() as kmes:
+        one, two = App(kmes, "app-1", "alice"), App(kmes, "app-2", "bob")
+        refused = await one.open("app-1", "app-2", STREAM, **asked)
+        assert (refused["Status"], refused["QoS"]["Jitter"]) == (7, proposed)
+        opened = await one.open("app-1", "app-2", STREAM, **refused["QoS"])
+        assert (opened["Status"], opened["QoS"]["Jitter"]) == (1, proposed)
+        # the second side may ask for what is kept, or less strictly; not for more than that
+        stricter = await two.open("app-1", "app-2", STREAM, Jitter=max(1, proposed - 1))
+        assert (stricter["Status"], stricter["QoS"]["Jitter"]) == (7, proposed)
+        assert (await two.open("app-1", "app-2", STREAM, Jitter=2 * proposed))["Status"] == 0
 
 
 async def test_chunks_expire_after_their_ttl_and_the_stream_goes_on(open_kmes: Any) -> None:

@@ -160,3 +160,24 @@ def test_a_higher_priority_is_not_held_back() -> None:
 def test_a_dry_pool_is_the_stores_to_tell() -> None:
     gate = gate_of(Clock(), ("a1/b1", Policy(min_secret_hz=100.0)))
     gate.take("a2", ["b1"], 1, 1024, {"bob": 100})
+
+
+def test_buckets_are_as_an_earlier_life_left_them() -> None:
+    clock = Clock()
+    policy = Policy(min_secret_hz=100.0, max_secret_hz=512.0, burst_bits=1024)
+    before = gate_of(clock, ("a1/b1", policy))
+    noted = {
+        name: bucket.noted
+        for charge in (before.take("a1", ["b1"], 2, 256, {}), before.take("a1", ["b1"], 2, 256, {}))
+        for name, bucket in charge.buckets.items()
+    }
+    assert set(noted) == {"limit a1 b1", "guarantee a1 b1"}
+    clock.now_s += 0.5
+    after = PolicyGate(Policies([(frozenset(("a1", "b1")), policy)]), ALICE, 1024, clock, noted)
+    assert after.grantable_bits("a1", "b1", 10_000) == before.grantable_bits("a1", "b1", 10_000) == 256
+    # of what is guaranteed, 1000 bits, all was taken: 50 have come since
+    assert after.grantable_bits("a2", "b1", 1500) == before.grantable_bits("a2", "b1", 1500) == 1450
+    # a smaller bucket of a new policy holds no more than it can
+    smaller = Policy(max_secret_hz=512.0, burst_bits=128)
+    small = PolicyGate(Policies([(frozenset(("a1", "b1")), smaller)]), ALICE, 1024, clock, noted)
+    assert small.grantable_bits("a1", "b1", 10_000) == 128
