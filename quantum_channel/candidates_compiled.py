@@ -16,20 +16,26 @@ from quantum_channel.ways import AFTERPULSE_CODES, UNIFORM
 __all__ = [
     "BLOCK",
     "add_where",
+    "all_arrivals",
     "all_lands",
     "all_received",
     "all_sent",
     "all_ways",
+    "as_they_are",
     "beget",
     "come",
     "draw",
+    "flagged",
     "jit",
+    "let_pass",
+    "live",
     "part",
+    "picked",
     "positions",
     "received",
     "sent",
-    "sieve",
     "way_of",
+    "whole_vectors",
 ]
 
 BLOCK = 1 << BLOCK_BITS
@@ -39,14 +45,34 @@ inlined = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always
 
 
 @jit
-def draw(first, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # type: ignore[no-untyped-def]
+def whole_vectors(count):  # type: ignore[no-untyped-def]
+    """Return `count` rounded up to what loops do at once: what is left over would be done one by one."""
+    return (count + 31) & ~31
+
+
+@jit
+def _words(count, first, block, c3, k0, k1, gap, keep, way, arrival):  # type: ignore[no-untyped-def]
     low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
-    for j in range(len(gaps)):
+    for j in range(count):
         w0, w1, w2, w3 = philox4x32(np.uint32(first + j), low, high, c3, k0, k1)
-        gaps[j] = np.int32(min(log_uniform(np.uint32(w0)) * scale, GAP_LIMIT))
+        gap[j] = np.uint32(w0)
         keep[j] = np.uint32(w1)
         way[j] = np.uint32(w2)
         arrival[j] = np.uint32(w3)
+
+
+@jit
+def _gaps(count, scale, words):  # type: ignore[no-untyped-def]
+    for j in range(count):
+        words[j] = np.uint32(min(log_uniform(words[j]) * scale, BLOCK + 0.0))
+
+
+@jit
+def draw(count, first, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # type: ignore[no-untyped-def]
+    """Write the words of draws, and gaps in the place of their first words; none is longer than a block."""
+    # of their own: one loop of both would run out of registers
+    _words(count, first, block, c3, k0, k1, gaps, keep, way, arrival)
+    _gaps(count, scale, gaps)
 
 
 @inlined
@@ -64,21 +90,22 @@ def received(low, high, c2, c3, k0, k1, is_x_from):  # type: ignore[no-untyped-d
 
 
 @jit
-def positions(base, gaps, slots):  # type: ignore[no-untyped-def]
-    """Write the slots of candidates as long as they are in the block; return how many are."""
-    for j in range(len(gaps)):
-        slot = base + np.int64(gaps[j])
-        if slot >= BLOCK:
-            return j
-        slots[j] = slot
-        base = slot + 1
-    return len(gaps)
+def positions(count, base, gaps, slots):  # type: ignore[no-untyped-def]
+    """Write the slots of candidates; return how many are in the block."""
+    at, last = np.uint32(base), np.uint32(BLOCK)
+    for j in range(count):
+        at += gaps[j]
+        slots[j] = at
+        at += np.uint32(1)
+    while count and slots[count - 1] >= last:
+        count -= 1
+    return count
 
 
 @jit
 def all_sent(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes, levels):  # type: ignore[no-untyped-def]
     for j in range(count):
-        classes[j], levels[j] = sent(np.uint32(start + np.uint32(slots[j])), high, c2, c3, k0, k1, is_x_from)
+        classes[j], levels[j] = sent(np.uint32(start + slots[j]), high, c2, c3, k0, k1, is_x_from)
 
 
 @jit
@@ -88,31 +115,51 @@ def add_where(count, words, threshold, step, classes):  # type: ignore[no-untype
 
 
 @jit
-def sieve(count, keep, accept_intensity, blanked, dead, slots, classes, numbers):  # type: ignore[no-untyped-def]
-    """Move those to the front, numbered, that neither intensity nor blanking rules out; return how many they are."""
-    left = np.int64(0)
+def let_pass(count, keep, accept_intensity, classes, flags):  # type: ignore[no-untyped-def]
     for j in range(count):
-        slot = np.int64(slots[j])
-        is_left = (np.uint64(keep[j]) < accept_intensity[classes[j] >> 3]) & (slot > blanked)
+        flags[j] = np.uint64(keep[j]) < accept_intensity[np.uint32(classes[j]) >> np.uint32(3)]
+
+
+@jit
+def flagged(count, flags, numbers):  # type: ignore[no-untyped-def]
+    """Write the numbers of those that have a flag; return how many they are."""
+    left = np.uint64(0)
+    for j in range(count):
         numbers[left] = j
-        slots[left] = slots[j]
-        classes[left] = classes[j]
-        left += np.int64(is_left)
-        blanked = slot + dead if is_left else blanked
-    return left
+        left += np.uint64(flags[j])
+    return np.int64(left)
+
+
+@jit
+def live(count, blanked, dead, slots, numbers):  # type: ignore[no-untyped-def]
+    """Keep the numbers of those that no click before them blanks, when each clicks; return how many they are."""
+    left, free = np.uint64(0), blanked + 1
+    for i in range(count):
+        number = numbers[i]
+        slot = np.int64(slots[number])
+        numbers[left] = number
+        is_live = slot >= free
+        left += np.uint64(is_live)
+        free = slot + dead + 1 if is_live else free
+    return np.int64(left)
+
+
+@jit
+def picked(count, numbers, column, found):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        found[i] = column[numbers[i]]
+
+
+@jit
+def as_they_are(count, column, found):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        found[i] = column[i]
 
 
 @jit
 def all_received(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes):  # type: ignore[no-untyped-def]
     for i in range(count):
-        classes[i] += received(np.uint32(start + np.uint32(slots[i])), high, c2, c3, k0, k1, is_x_from)
-
-
-@jit
-def _way_of_8(word, c, cells):  # type: ignore[no-untyped-def]
-    reached = np.int32(4) * np.int32(word >= cells[c, 3])
-    reached += np.int32(2) * np.int32(word >= cells[c, reached + 1])
-    return AFTERPULSE_CODES + reached + np.int32(word >= cells[c, reached])
+        classes[i] += received(np.uint32(start + slots[i]), high, c2, c3, k0, k1, is_x_from)
 
 
 @jit
@@ -126,14 +173,57 @@ def way_of(word, c, cells):  # type: ignore[no-untyped-def]
 
 
 @jit
+def _ways_of_8(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
+    # no loop within, and indices without a sign: so it becomes vector code
+    rows = cells.reshape(-1)
+    for i in range(count):
+        word, row = np.uint64(way[numbers[i]]), np.uint32(np.uint32(classes[i]) * np.uint32(7))
+        reached = np.uint32(word >= rows[row + np.uint32(3)]) << np.uint32(2)
+        reached += np.uint32(word >= rows[row + reached + np.uint32(1)]) << np.uint32(1)
+        reached += np.uint32(word >= rows[row + reached])
+        found[i] = np.uint32(AFTERPULSE_CODES) + reached
+
+
+@jit
 def all_ways(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
     if cells.shape[1] == 7:
-        # as plain links have it: no loop within, so that it becomes vector code
-        for i in range(count):
-            found[i] = _way_of_8(np.uint64(way[numbers[i]]), classes[i], cells)
+        # as plain links have it
+        _ways_of_8(count, numbers, way, classes, cells, found)
     else:
         for i in range(count):
             found[i] = way_of(np.uint64(way[numbers[i]]), classes[i], cells)
+
+
+@jit
+def _near_arrivals(count, numbers, arrival, found, kinds, thresholds, table_ps, guide, bits, slot_ps, times_ps, flags):  # type: ignore[no-untyped-def]
+    """Write arrivals as the guide has them, but for the flagged ones: those are later in the table."""
+    half = np.int32(slot_ps // 2)
+    for i in range(count):
+        word, kind = np.uint64(arrival[numbers[i]]), np.uint32(kinds[np.uint32(found[i])])
+        is_dark = kind == np.uint32(UNIFORM)
+        table = np.uint32(0) if is_dark else kind
+        outcome = np.uint32(guide[(table << np.uint32(bits)) + np.uint32(word >> np.uint64(32 - bits))])
+        outcome += np.uint32(word >= thresholds[outcome])
+        flags[i] = np.uint8(word >= thresholds[outcome]) & np.uint8(not is_dark)
+        dark_ps = np.int32((word * np.uint64(slot_ps)) >> np.uint64(32)) - half
+        times_ps[i] = dark_ps if is_dark else table_ps[outcome]
+
+
+@jit
+def all_arrivals(  # type: ignore[no-untyped-def]
+    count, numbers, arrival, found, kinds, thresholds, table_ps, guide, bits, slot_ps, times_ps, flags, odd
+):
+    """Write the arrivals of candidates that all land in their own slots."""
+    _near_arrivals(
+        count, numbers, arrival, found, kinds, thresholds, table_ps, guide, bits, slot_ps, times_ps, flags
+    )  # fmt: skip
+    for n in range(flagged(count, flags, odd)):
+        i = odd[n]
+        word = np.uint64(arrival[numbers[i]])
+        outcome = guide[(np.int64(kinds[found[i]]) << bits) + np.int64(word >> np.uint64(32 - bits))]
+        while word >= thresholds[outcome]:
+            outcome += 1
+        times_ps[i] = table_ps[outcome]
 
 
 @jit

@@ -14,20 +14,26 @@ import numpy as np
 from quantum_channel.candidates_compiled import (
     BLOCK,
     add_where,
+    all_arrivals,
     all_lands,
     all_received,
     all_sent,
     all_ways,
+    as_they_are,
     beget,
     come,
     draw,
+    flagged,
     jit,
+    let_pass,
+    live,
     part,
+    picked,
     positions,
     received,
     sent,
-    sieve,
     way_of,
+    whole_vectors,
 )
 from quantum_channel.response import Response
 from quantum_channel.sampler import BLOCK_BITS, Carry, Keys, Sample, explained
@@ -40,6 +46,7 @@ _CHUNK = 2048
 
 @jit
 def _all_candidates(  # type: ignore[no-untyped-def]
+    drawn_count,
     base,
     first,
     block,
@@ -63,41 +70,52 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
     kinds, strays, begets = ways
     thresholds, shifts, table_ps, guide = landing
-    slot_ps, dead, _, is_certain, detector_shift, guide_bits = whole
+    slot_ps, dead, reach, is_certain, detector_shift, guide_bits = whole
     gaps, keep, way, arrival = drawn
     offsets, codes, times_ps = clicks
-    slots, classes, found, lands, arrivals_ps, numbers, levels = space
+    slots, levels, numbers, places, sent_classes, classes, found, lands, arrivals_ps, flags = space
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
-    count = positions(base, gaps, slots)
-    base = np.int64(slots[count - 1]) + 1 if count == len(gaps) else np.int64(BLOCK)
+    count = positions(drawn_count, base, gaps, slots)
+    base = np.int64(slots[count - 1]) + 1 if count == drawn_count else np.int64(BLOCK)
     k0, k1, c2, c3 = keys[1, 0], keys[1, 1], keys[1, 2], keys[1, 3]
-    all_sent(count, start, high, slots, c2, c3, k0, k1, basis_thresholds[0], classes, levels)
+    all_sent(whole_vectors(count), start, high, slots, c2, c3, k0, k1, basis_thresholds[0], sent_classes, levels)
     for threshold in intensity_thresholds:
-        add_where(count, levels, threshold, np.int32(8), classes)
+        add_where(count, levels, threshold, np.int32(8), sent_classes)
+    let_pass(count, keep, accept_intensity, sent_classes, flags)
+    left = flagged(count, flags, numbers)
     # blanking can be told beforehand where nothing else decides between here and there
     is_alone = is_certain == 1 and due_at == due_end
-    known, span = (blanked, dead) if is_alone else (np.int64(-BLOCK), np.int64(-1))
-    left = sieve(count, keep, accept_intensity, known, span, slots, classes, numbers)
+    if is_alone:
+        left = live(left, blanked, dead, slots, numbers)
+    picked(left, numbers, slots, places)
+    picked(left, numbers, sent_classes, classes)
     k0, k1, c2, c3 = keys[2, 0], keys[2, 1], keys[2, 2], keys[2, 3]
-    all_received(left, start, high, slots, c2, c3, k0, k1, basis_thresholds[1], classes)
+    all_received(whole_vectors(left), start, high, places, c2, c3, k0, k1, basis_thresholds[1], classes)
     all_ways(left, numbers, way, classes, cells, found)
-    all_lands(
-        left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
-        slots, lands, arrivals_ps,
-    )  # fmt: skip
+    if reach:
+        all_lands(
+            left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
+            places, lands, arrivals_ps,
+        )  # fmt: skip
+    else:
+        all_arrivals(
+            left, numbers, arrival, found, kinds, thresholds, table_ps, guide, guide_bits, slot_ps, arrivals_ps,
+            flags, levels,
+        )  # fmt: skip
+        as_they_are(left, places, lands)
     if is_alone:
         # what is left clicks where it is
         for i in range(left):
-            offsets[n + i], codes[n + i], times_ps[n + i] = slots[i], found[i], arrivals_ps[i]
-        last = np.int64(slots[left - 1]) + dead if left else blanked
+            offsets[n + i], codes[n + i], times_ps[n + i] = lands[i], found[i], arrivals_ps[i]
+        last = np.int64(lands[left - 1]) + dead if left else blanked
         return base, max(blanked, last), due_at, due_end, n + left
     for i in range(left):
         j = np.int64(numbers[i])
         if np.uint64(keep[j]) >= accept[classes[i]]:
             continue
         if due_at < due_end:
-            blanked, due_at, n = come(np.int64(slots[i]), dead, blanked, due_at, due_end, due, n, clicks)
+            blanked, due_at, n = come(np.int64(places[i]), dead, blanked, due_at, due_end, due, n, clicks)
         land = np.int64(lands[i])
         is_click = land > blanked
         offsets[n], codes[n], times_ps[n] = land, found[i], arrivals_ps[i]
@@ -110,6 +128,7 @@ def _all_candidates(  # type: ignore[no-untyped-def]
 
 @jit
 def _live_candidates(  # type: ignore[no-untyped-def]
+    drawn_count,
     base,
     first,
     block,
@@ -141,9 +160,9 @@ def _live_candidates(  # type: ignore[no-untyped-def]
     offsets, codes, times_ps = clicks
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
-    slots, classes, found, lands, arrivals_ps, numbers, places = space
+    slots, _, numbers, places, _, classes, found, lands, arrivals_ps, _ = space
     left = np.int64(0)
-    for j in range(len(gaps)):
+    for j in range(drawn_count):
         slot = max(base, blanked + 1 - reach) + np.int64(gaps[j])
         base = slot + 1
         if slot >= BLOCK:
@@ -199,14 +218,15 @@ _U8, _I32, _U32, _I64, _U64 = (
 )
 _Matrix32, _Matrix64 = numba.types.Array(numba.uint32, 2, "C"), numba.types.Array(numba.uint64, 2, "C")
 _Clicks, _Due = numba.types.Tuple((_I32, _U8, _I32)), numba.types.Tuple((_I64, _U8, _I32))
-_SIGNATURE = numba.types.Tuple((_U32, _Clicks, _Due, numba.int64))(
+_SIGNATURE = numba.types.Tuple((_U32, _Clicks, numba.int64, _Due, numba.int64))(
     numba.int64,  # first block
     numba.int64,  # block count
     _Matrix32,  # keys
     numba.float64,  # gap scale
+    numba.float64,  # candidates that are drawn per slot, about
     numba.types.UniTuple(_U64, 4),  # thresholds: bases, intensities, accept, accept_intensity
     _Matrix64,  # cells
-    numba.types.UniTuple(_U8, 3),  # ways: landings, strays, begets
+    numba.types.Tuple((_U32, _U8, _U8)),  # ways: landings, strays, begets
     numba.types.Tuple((_U64, _I32, _I32, _I32)),  # landing: thresholds, shifts, arrivals, guide
     numba.types.UniTuple(numba.int64, 6),  # slot_ps, dead slots, reach, is_certain, detector_shift, guide_bits
     numba.types.Tuple((numba.uint64, numba.float64)),  # afterpulses: threshold, tau
@@ -224,6 +244,7 @@ def _run(  # type: ignore[no-untyped-def]
     block_count,
     keys,
     scale,
+    prob,
     tables,
     cells,
     ways,
@@ -237,11 +258,12 @@ def _run(  # type: ignore[no-untyped-def]
     step,
 ):
     counts = np.zeros(block_count, np.uint32)
-    words = (np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32))
-    drawn = (np.empty(step, np.int32), *words)
-    slots, classes, found = np.zeros(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32)
-    lands, arrivals_ps, numbers = np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32)
-    space = (slots, classes, found, lands, arrivals_ps, numbers, np.empty(step, np.uint32))
+    drawn = (np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32))
+    space = (
+        np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32),
+        np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32),
+        np.empty(step, np.int32), np.empty(step, np.uint8),
+    )  # fmt: skip
     dead = whole[1]
     n = due_at = np.int64(0)
     due_end = np.int64(len(due[0]))
@@ -250,7 +272,10 @@ def _run(  # type: ignore[no-untyped-def]
         before = n
         base, first = np.int64(0), np.int64(0)
         while base < BLOCK:
-            draw(first, block, keys[0, 3], keys[0, 0], keys[0, 1], scale, drawn[0], drawn[1], drawn[2], drawn[3])
+            # what is left of the block in one go, most times
+            likely = (BLOCK - base) * prob
+            count = min(step, whole_vectors(np.int64(likely + math.sqrt(likely)) + 8))
+            draw(count, first, block, keys[0, 3], keys[0, 0], keys[0, 1], scale, drawn[0], drawn[1], drawn[2], drawn[3])
             # room for all that this chunk can register and beget
             room = n + 2 * step + due_end - due_at
             if room > len(clicks[0]):
@@ -260,21 +285,21 @@ def _run(  # type: ignore[no-untyped-def]
                 due_at, due_end = np.int64(0), due_end - due_at
             if is_skipping:
                 base, blanked, due_at, due_end, n = _live_candidates(
-                    base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn, space,
+                    count, base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn, space,
                     blanked, due_at, due_end, due, n, clicks,
                 )  # fmt: skip
             else:
                 base, blanked, due_at, due_end, n = _all_candidates(
-                    base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn, space,
+                    count, base, first, block, keys, tables, cells, ways, landing, whole, afterpulse, drawn, space,
                     blanked, due_at, due_end, due, n, clicks,
                 )  # fmt: skip
-            first += step
+            first += count
         blanked, due_at, n = come(np.int64(BLOCK - 1), dead, blanked, due_at, due_end, due, n, clicks)
         counts[b] = n - before
         blanked = max(blanked - BLOCK, -(1 << 31))
         for d in range(due_at, due_end):
             due[0][d] -= BLOCK
-    return counts, part(clicks, 0, n, n), part(due, due_at, due_end, due_end - due_at), blanked
+    return counts, clicks, n, part(due, due_at, due_end, due_end - due_at), blanked
 
 
 def sample(response: Response, keys: Keys, first_block: int, block_count: int, carry: Carry) -> tuple[Sample, Carry]:
@@ -282,7 +307,7 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
     r = response
     live_prob = 1.0 / (1.0 + r.dead_slots * r.click_prob) if r.is_skipping else 1.0
     expected = r.candidate_prob * BLOCK * live_prob
-    step = min(_CHUNK, int(expected + 2.0 * math.sqrt(expected)) + 16)
+    step = min(_CHUNK, whole_vectors(int(expected + math.sqrt(expected)) + 8))
     room = int(r.registered_prob * BLOCK * block_count * 1.05) + 4 * step + len(carry.due_slots)
     # how a click looks decides nothing else
     is_plain = not r.landings.reach_slots and not (
@@ -290,14 +315,15 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
     )
     # what its intensity lets pass clicks, and nothing but the clicks before it can blank it
     is_certain = is_plain and not r.afterpulse_threshold and bool(np.ptp(r.accept.reshape(-1, 8), axis=1).max() == 0)
-    counts, clicks, due, blanked_to = _run(
+    counts, clicks, count, due, blanked_to = _run(
         first_block,
         block_count,
         keys.words,
         r.gap_scale,
+        r.candidate_prob * live_prob,
         (r.basis_thresholds, r.intensity_thresholds, r.accept, r.accept_intensity),
         r.cells,
-        (r.ways.landings, r.ways.strays, r.ways.begets),
+        (r.ways.landings.astype(np.uint32), r.ways.strays, r.ways.begets),
         (r.landings.thresholds, r.landings.shifts, r.landings.arrivals_ps, r.landings.guide),
         (
             r.slot_ps,
@@ -314,4 +340,4 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         (np.empty(room, np.int32), np.empty(room, np.uint8), np.empty(room, np.int32)),
         step,
     )
-    return explained(r, keys, first_block, counts, *clicks), Carry(blanked_to, *due)
+    return explained(r, keys, first_block, counts, *(column[:count] for column in clicks)), Carry(blanked_to, *due)
