@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19qnetem/v1/key_admin.proto\x12\tqnetem.v1\"\x15\n\x13GetKeyStatusRequest\"\\\n\x14GetKeyStatusResponse\x12!\n\x05pools\x18\x01 \x03(\x0b\x32\x12.qnetem.v1.KeyPool\x12!\n\x04pads\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.LinkPads\"\xaa\x03\n\x07KeyPool\x12\x11\n\tpeer_node\x18\x01 \x01(\t\x12\x11\n\tmade_bits\x18\x02 \x01(\x03\x12\x18\n\x10unconfirmed_bits\x18\x03 \x01(\x03\x12\x16\n\x0e\x61vailable_bits\x18\x04 \x01(\x03\x12\x1b\n\x13peer_available_bits\x18\x05 \x01(\x03\x12\x11\n\tkept_bits\x18\x06 \x01(\x03\x12\x15\n\rreserved_bits\x18\x07 \x01(\x03\x12\x15\n\rassigned_bits\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x65livered_bits\x18\t \x01(\x03\x12\x14\n\x0crelayed_bits\x18\n \x01(\x03\x12\x11\n\ttags_bits\x18\x0b \x01(\x03\x12\x13\n\x0bvoided_bits\x18\x0c \x01(\x03\x12\x14\n\x0c\x65xpired_bits\x18\r \x01(\x03\x12\x18\n\x10quarantined_bits\x18\x0e \x01(\x03\x12\x0f\n\x07made_hz\x18\x0f \x01(\x01\x12\x10\n\x08spent_hz\x18\x10 \x01(\x01\x12\x10\n\x08window_s\x18\x11 \x01(\x01\x12\x1b\n\x0e\x65xhausted_in_s\x18\x12 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_exhausted_in_s\"S\n\x08LinkPads\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x11\n\tpeer_node\x18\x02 \x01(\t\x12\x10\n\x08own_bits\x18\x03 \x01(\x03\x12\x11\n\tpeer_bits\x18\x04 \x01(\x03\":\n\x12VerifyAuditRequest\x12\x11\n\tknown_seq\x18\x01 \x01(\x04\x12\x11\n\tknown_mac\x18\x02 \x01(\x0c\"]\n\x13VerifyAuditResponse\x12\x13\n\x0b\x65ntry_count\x18\x01 \x01(\x04\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\x12\x10\n\x08head_mac\x18\x03 \x01(\x0c\x12\r\n\x05\x66\x61ult\x18\x04 \x01(\t\"!\n\x0fTraceKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"#\n\x10TraceKeyResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x03(\t\"\x19\n\x17RotateStorageKeyRequest\"*\n\x18RotateStorageKeyResponse\x12\x0e\n\x06is_new\x18\x01 \x01(\x08\"^\n\x14ProvisionLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x0e\n\x06secret\x18\x03 \x01(\x0c\x12\x11\n\tis_shared\x18\x04 \x01(\x08\"\'\n\x15ProvisionLinkResponse\x12\x0e\n\x06is_new\x18\x01 \x01(\x08\x32\xa6\x03\n\x0fKeyAdminService\x12O\n\x0cGetKeyStatus\x12\x1e.qnetem.v1.GetKeyStatusRequest\x1a\x1f.qnetem.v1.GetKeyStatusResponse\x12L\n\x0bVerifyAudit\x12\x1d.qnetem.v1.VerifyAuditRequest\x1a\x1e.qnetem.v1.VerifyAuditResponse\x12\x43\n\x08TraceKey\x12\x1a.qnetem.v1.TraceKeyRequest\x1a\x1b.qnetem.v1.TraceKeyResponse\x12[\n\x10RotateStorageKey\x12\".qnetem.v1.RotateStorageKeyRequest\x1a#.qnetem.v1.RotateStorageKeyResponse\x12R\n\rProvisionLink\x12\x1f.qnetem.v1.ProvisionLinkRequest\x1a .qnetem.v1.ProvisionLinkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19qnetem/v1/key_admin.proto\x12\tqnetem.v1\"\x15\n\x13GetKeyStatusRequest\"\\\n\x14GetKeyStatusResponse\x12!\n\x05pools\x18\x01 \x03(\x0b\x32\x12.qnetem.v1.KeyPool\x12!\n\x04pads\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.LinkPads\"\xbf\x03\n\x07KeyPool\x12\x11\n\tpeer_node\x18\x01 \x01(\t\x12\x11\n\tmade_bits\x18\x02 \x01(\x03\x12\x18\n\x10unconfirmed_bits\x18\x03 \x01(\x03\x12\x16\n\x0e\x61vailable_bits\x18\x04 \x01(\x03\x12\x1b\n\x13peer_available_bits\x18\x05 \x01(\x03\x12\x11\n\tkept_bits\x18\x06 \x01(\x03\x12\x15\n\rreserved_bits\x18\x07 \x01(\x03\x12\x15\n\rassigned_bits\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x65livered_bits\x18\t \x01(\x03\x12\x14\n\x0crelayed_bits\x18\n \x01(\x03\x12\x11\n\ttags_bits\x18\x0b \x01(\x03\x12\x13\n\x0bvoided_bits\x18\x0c \x01(\x03\x12\x14\n\x0c\x65xpired_bits\x18\r \x01(\x03\x12\x18\n\x10quarantined_bits\x18\x0e \x01(\x03\x12\x0f\n\x07made_hz\x18\x0f \x01(\x01\x12\x10\n\x08spent_hz\x18\x10 \x01(\x01\x12\x10\n\x08window_s\x18\x11 \x01(\x01\x12\x1b\n\x0e\x65xhausted_in_s\x18\x12 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0bis_insecure\x18\x13 \x01(\x08\x42\x11\n\x0f_exhausted_in_s\"S\n\x08LinkPads\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x11\n\tpeer_node\x18\x02 \x01(\t\x12\x10\n\x08own_bits\x18\x03 \x01(\x03\x12\x11\n\tpeer_bits\x18\x04 \x01(\x03\":\n\x12VerifyAuditRequest\x12\x11\n\tknown_seq\x18\x01 \x01(\x04\x12\x11\n\tknown_mac\x18\x02 \x01(\x0c\"p\n\x13VerifyAuditResponse\x12\x13\n\x0b\x65ntry_count\x18\x01 \x01(\x04\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\x12\x10\n\x08head_mac\x18\x03 \x01(\x0c\x12\r\n\x05\x66\x61ult\x18\x04 \x01(\t\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\"!\n\x0fTraceKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"#\n\x10TraceKeyResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x03(\t\"\x19\n\x17RotateStorageKeyRequest\"*\n\x18RotateStorageKeyResponse\x12\x0e\n\x06is_new\x18\x01 \x01(\x08\"^\n\x14ProvisionLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x0e\n\x06secret\x18\x03 \x01(\x0c\x12\x11\n\tis_shared\x18\x04 \x01(\x08\"\'\n\x15ProvisionLinkResponse\x12\x0e\n\x06is_new\x18\x01 \x01(\x08\x32\xa6\x03\n\x0fKeyAdminService\x12O\n\x0cGetKeyStatus\x12\x1e.qnetem.v1.GetKeyStatusRequest\x1a\x1f.qnetem.v1.GetKeyStatusResponse\x12L\n\x0bVerifyAudit\x12\x1d.qnetem.v1.VerifyAuditRequest\x1a\x1e.qnetem.v1.VerifyAuditResponse\x12\x43\n\x08TraceKey\x12\x1a.qnetem.v1.TraceKeyRequest\x1a\x1b.qnetem.v1.TraceKeyResponse\x12[\n\x10RotateStorageKey\x12\".qnetem.v1.RotateStorageKeyRequest\x1a#.qnetem.v1.RotateStorageKeyResponse\x12R\n\rProvisionLink\x12\x1f.qnetem.v1.ProvisionLinkRequest\x1a .qnetem.v1.ProvisionLinkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,25 +36,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETKEYSTATUSRESPONSE']._serialized_start=63
   _globals['_GETKEYSTATUSRESPONSE']._serialized_end=155
   _globals['_KEYPOOL']._serialized_start=158
-  _globals['_KEYPOOL']._serialized_end=584
-  _globals['_LINKPADS']._serialized_start=586
-  _globals['_LINKPADS']._serialized_end=669
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=671
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=729
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=731
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=824
-  _globals['_TRACEKEYREQUEST']._serialized_start=826
-  _globals['_TRACEKEYREQUEST']._serialized_end=859
-  _globals['_TRACEKEYRESPONSE']._serialized_start=861
-  _globals['_TRACEKEYRESPONSE']._serialized_end=896
-  _globals['_ROTATESTORAGEKEYREQUEST']._serialized_start=898
-  _globals['_ROTATESTORAGEKEYREQUEST']._serialized_end=923
-  _globals['_ROTATESTORAGEKEYRESPONSE']._serialized_start=925
-  _globals['_ROTATESTORAGEKEYRESPONSE']._serialized_end=967
-  _globals['_PROVISIONLINKREQUEST']._serialized_start=969
-  _globals['_PROVISIONLINKREQUEST']._serialized_end=1063
-  _globals['_PROVISIONLINKRESPONSE']._serialized_start=1065
-  _globals['_PROVISIONLINKRESPONSE']._serialized_end=1104
-  _globals['_KEYADMINSERVICE']._serialized_start=1107
-  _globals['_KEYADMINSERVICE']._serialized_end=1529
+  _globals['_KEYPOOL']._serialized_end=605
+  _globals['_LINKPADS']._serialized_start=607
+  _globals['_LINKPADS']._serialized_end=690
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=692
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=750
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=752
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=864
+  _globals['_TRACEKEYREQUEST']._serialized_start=866
+  _globals['_TRACEKEYREQUEST']._serialized_end=899
+  _globals['_TRACEKEYRESPONSE']._serialized_start=901
+  _globals['_TRACEKEYRESPONSE']._serialized_end=936
+  _globals['_ROTATESTORAGEKEYREQUEST']._serialized_start=938
+  _globals['_ROTATESTORAGEKEYREQUEST']._serialized_end=963
+  _globals['_ROTATESTORAGEKEYRESPONSE']._serialized_start=965
+  _globals['_ROTATESTORAGEKEYRESPONSE']._serialized_end=1007
+  _globals['_PROVISIONLINKREQUEST']._serialized_start=1009
+  _globals['_PROVISIONLINKREQUEST']._serialized_end=1103
+  _globals['_PROVISIONLINKRESPONSE']._serialized_start=1105
+  _globals['_PROVISIONLINKRESPONSE']._serialized_end=1144
+  _globals['_KEYADMINSERVICE']._serialized_start=1147
+  _globals['_KEYADMINSERVICE']._serialized_end=1569
 # @@protoc_insertion_point(module_scope)

@@ -83,6 +83,7 @@ class KeyPool(_message.Message):
     SPENT_HZ_FIELD_NUMBER: _builtins.int
     WINDOW_S_FIELD_NUMBER: _builtins.int
     EXHAUSTED_IN_S_FIELD_NUMBER: _builtins.int
+    IS_INSECURE_FIELD_NUMBER: _builtins.int
     peer_node: _builtins.str
     made_bits: _builtins.int
     unconfirmed_bits: _builtins.int
@@ -106,6 +107,8 @@ class KeyPool(_message.Message):
     window_s: _builtins.float
     exhausted_in_s: _builtins.float
     """Emulated seconds until available_bits is 0 at the trend of the window; absent: it does not fall."""
+    is_insecure: _builtins.bool
+    """Bits that can be given are of a protocol that is not secure: for tests alone."""
     def __init__(
         self,
         *,
@@ -127,10 +130,11 @@ class KeyPool(_message.Message):
         spent_hz: _builtins.float = ...,
         window_s: _builtins.float = ...,
         exhausted_in_s: _builtins.float | None = ...,
+        is_insecure: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exhausted_in_s", b"_exhausted_in_s", "exhausted_in_s", b"exhausted_in_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exhausted_in_s", b"_exhausted_in_s", "assigned_bits", b"assigned_bits", "available_bits", b"available_bits", "delivered_bits", b"delivered_bits", "exhausted_in_s", b"exhausted_in_s", "expired_bits", b"expired_bits", "kept_bits", b"kept_bits", "made_bits", b"made_bits", "made_hz", b"made_hz", "peer_available_bits", b"peer_available_bits", "peer_node", b"peer_node", "quarantined_bits", b"quarantined_bits", "relayed_bits", b"relayed_bits", "reserved_bits", b"reserved_bits", "spent_hz", b"spent_hz", "tags_bits", b"tags_bits", "unconfirmed_bits", b"unconfirmed_bits", "voided_bits", b"voided_bits", "window_s", b"window_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exhausted_in_s", b"_exhausted_in_s", "assigned_bits", b"assigned_bits", "available_bits", b"available_bits", "delivered_bits", b"delivered_bits", "exhausted_in_s", b"exhausted_in_s", "expired_bits", b"expired_bits", "is_insecure", b"is_insecure", "kept_bits", b"kept_bits", "made_bits", b"made_bits", "made_hz", b"made_hz", "peer_available_bits", b"peer_available_bits", "peer_node", b"peer_node", "quarantined_bits", b"quarantined_bits", "relayed_bits", b"relayed_bits", "reserved_bits", b"reserved_bits", "spent_hz", b"spent_hz", "tags_bits", b"tags_bits", "unconfirmed_bits", b"unconfirmed_bits", "voided_bits", b"voided_bits", "window_s", b"window_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exhausted_in_s: _TypeAlias = _typing.Literal["exhausted_in_s"]  # noqa: Y015
     _WhichOneofArgType__exhausted_in_s: _TypeAlias = _typing.Literal["_exhausted_in_s", b"_exhausted_in_s"]  # noqa: Y015
@@ -199,13 +203,16 @@ class VerifyAuditResponse(_message.Message):
     HEAD_SEQ_FIELD_NUMBER: _builtins.int
     HEAD_MAC_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
     entry_count: _builtins.int
-    """Entries whose chain holds, from the first."""
+    """Entries whose chain holds, from `first_seq` on."""
     head_seq: _builtins.int
     """The last entry when the check began, as the sealed store knows it."""
     head_mac: _builtins.bytes
     fault: _builtins.str
     """What is wrong and where; empty: nothing."""
+    first_seq: _builtins.int
+    """The first entry that is kept: those before were removed as old. 1 when none was."""
     def __init__(
         self,
         *,
@@ -213,10 +220,11 @@ class VerifyAuditResponse(_message.Message):
         head_seq: _builtins.int = ...,
         head_mac: _builtins.bytes = ...,
         fault: _builtins.str = ...,
+        first_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_count", b"entry_count", "fault", b"fault", "head_mac", b"head_mac", "head_seq", b"head_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_count", b"entry_count", "fault", b"fault", "first_seq", b"first_seq", "head_mac", b"head_mac", "head_seq", b"head_seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -320,8 +320,10 @@ class NodeConfig(_message.Message):
     PREFILLS_FIELD_NUMBER: _builtins.int
     SHARE_COUNT_FIELD_NUMBER: _builtins.int
     RELAY_NODES_FIELD_NUMBER: _builtins.int
+    INSECURE_HOPS_FIELD_NUMBER: _builtins.int
     KEY_DELIVERY_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     reproducible_secret: _builtins.bytes
     """keys: {reproducible: true}: what this node draws for keys follows `reproducible_secret`, 16 bytes. Empty: the
     operating system's generator.
@@ -363,12 +365,22 @@ class NodeConfig(_message.Message):
         """Neighbours that relay keys of others: from no other neighbour is anything taken that it did not begin itself."""
 
     @_builtins.property
+    def insecure_hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___InsecureHop]:
+        """Hops of the testbed whose links keep keys of a protocol that is not secure (gives_insecure_keys): what is relayed over
+        one is marked. Its ends, in either order.
+        """
+
+    @_builtins.property
     def key_delivery(self) -> Global___KeyDeliveryConfig:
         """How SAEs are served here; absent: as its defaults say."""
 
     @_builtins.property
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyPolicyConfig]:
         """Those that name an SAE attached here, and the one of all other pairs."""
+
+    @_builtins.property
+    def audit(self) -> Global___AuditConfig:
+        """How the audit trail is cut into files, and what of it is kept; absent: as its defaults say."""
 
     def __init__(
         self,
@@ -384,16 +396,74 @@ class NodeConfig(_message.Message):
         prefills: _abc.Iterable[Global___PrefillConfig] | None = ...,
         share_count: _builtins.int = ...,
         relay_nodes: _abc.Iterable[_builtins.str] | None = ...,
+        insecure_hops: _abc.Iterable[Global___InsecureHop] | None = ...,
         key_delivery: Global___KeyDeliveryConfig | None = ...,
         policies: _abc.Iterable[Global___KeyPolicyConfig] | None = ...,
+        audit: Global___AuditConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "key_delivery", b"key_delivery"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "controller", b"controller", "https_credentials", b"https_credentials", "key_delivery", b"key_delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "https_credentials", b"https_credentials", "is_relay", b"is_relay", "key_delivery", b"key_delivery", "links", b"links", "policies", b"policies", "prefills", b"prefills", "relay_nodes", b"relay_nodes", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count", "storage_key_path", b"storage_key_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "controller", b"controller", "https_credentials", b"https_credentials", "insecure_hops", b"insecure_hops", "is_relay", b"is_relay", "key_delivery", b"key_delivery", "links", b"links", "policies", b"policies", "prefills", b"prefills", "relay_nodes", b"relay_nodes", "reproducible_secret", b"reproducible_secret", "sae_ids", b"sae_ids", "sae_places", b"sae_places", "share_count", b"share_count", "storage_key_path", b"storage_key_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeConfig: _TypeAlias = NodeConfig  # noqa: Y015
+
+@_typing.final
+class InsecureHop(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_NODE_FIELD_NUMBER: _builtins.int
+    SECOND_NODE_FIELD_NUMBER: _builtins.int
+    first_node: _builtins.str
+    second_node: _builtins.str
+    def __init__(
+        self,
+        *,
+        first_node: _builtins.str = ...,
+        second_node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_node", b"first_node", "second_node", b"second_node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InsecureHop: _TypeAlias = InsecureHop  # noqa: Y015
+
+@_typing.final
+class AuditConfig(_message.Message):
+    """Host time. Of each field 0 means what its default says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_BYTES_FIELD_NUMBER: _builtins.int
+    SEGMENT_S_FIELD_NUMBER: _builtins.int
+    KEEP_BYTES_FIELD_NUMBER: _builtins.int
+    KEEP_S_FIELD_NUMBER: _builtins.int
+    segment_bytes: _builtins.int
+    """A file that has grown to this is closed and another begun; default 64 MB."""
+    segment_s: _builtins.float
+    """So is one whose first entry is so old; default a day."""
+    keep_bytes: _builtins.int
+    """The oldest closed files go while all together are larger; default 1 GB."""
+    keep_s: _builtins.float
+    """And those whose last entry is older; default: never."""
+    def __init__(
+        self,
+        *,
+        segment_bytes: _builtins.int = ...,
+        segment_s: _builtins.float = ...,
+        keep_bytes: _builtins.int = ...,
+        keep_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_bytes", b"keep_bytes", "keep_s", b"keep_s", "segment_bytes", b"segment_bytes", "segment_s", b"segment_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditConfig: _TypeAlias = AuditConfig  # noqa: Y015
 
 @_typing.final
 class KeyDeliveryConfig(_message.Message):
