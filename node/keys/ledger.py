@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from node.keys import audit, hybrid_ledger, material, pools
 from node.keys.connection import of
 from node.keys.material import Span
+from node.keys.policy import KeyMode
 from node.keys.records import (
     Assignment,
     IssuedKey,
@@ -178,10 +179,14 @@ def deliver(db: sqlite3.Connection, key_ids: Sequence[str], now_s: float, *, is_
         key = find(db, key_id)
         if key is None or key.state is not KeyState.RESERVED:
             raise ConflictError(f"key {key_id}: is not reserved any more")
-        held = IssuedKey(key_id, SecretBytes(b""))
-        issued.append(held if is_held else _issue(db, key, key.master_sae_id, "master"))
-        if _is_collected(db, key_id):
-            end(db, key, KeyState.CONSUMED, now_s)
+        is_last = _is_collected(db, key_id)
+        if not is_held:
+            issued.append(_issue(db, key, key.master_sae_id, "master", now_s, is_last=is_last))
+        else:
+            issued.append(IssuedKey(key_id, SecretBytes(b"")))
+            if is_last:
+                end(db, key, KeyState.CONSUMED, now_s)
+        if is_last:
             continue
         pools.move(db, key.peer_node, "reserved", "assigned", key.size_bits)
         db.execute("UPDATE keys SET state = ?, changed_s = ? WHERE key_id = ?", (KeyState.ASSIGNED, now_s, key_id))
@@ -225,15 +230,23 @@ def collect(
         raise KeysNotFoundError("one or more keys specified are not found on KME")
     issued = []
     for key in keys:
-        issued.append(_issue(db, key, sae_id, "slave"))
         db.execute("UPDATE parties SET is_collected = 1 WHERE key_id = ? AND sae_id = ?", (key.key_id, sae_id))
-        if _is_collected(db, key.key_id):
-            end(db, key, KeyState.CONSUMED, now_s)
+        is_last = _is_collected(db, key.key_id)
+        issued.append(_issue(db, key, sae_id, "slave", now_s, is_last=is_last))
     return issued
 
 
 def end(db: sqlite3.Connection, key: Key, state: KeyState, now_s: float) -> None:
     """End a key that has a value (RESERVED or ASSIGNED) in one of the other states; its value is destroyed."""
+    material.destroy(db, spans(db, key.key_id))
+    hybrid_ledger.destroy(db, key.key_id)
+    _ended(db, key, state, now_s)
+    if state is not KeyState.CONSUMED:
+        event = "key.expired" if state is KeyState.EXPIRED else "key.voided"
+        audit.record(db, event, key_id=key.key_id, peer_node=key.peer_node, size_bits=key.size_bits)
+
+
+def _ended(db: sqlite3.Connection, key: Key, state: KeyState, now_s: float) -> None:
     source: pools.Column = "reserved" if key.state is KeyState.RESERVED else "assigned"
     target: pools.Column = "voided"
     if state is KeyState.CONSUMED:
@@ -241,12 +254,7 @@ def end(db: sqlite3.Connection, key: Key, state: KeyState, now_s: float) -> None
     elif state is KeyState.EXPIRED:
         target = "expired"
     pools.move(db, key.peer_node, source, target, key.size_bits)
-    material.destroy(db, spans(db, key.key_id))
-    hybrid_ledger.destroy(db, key.key_id)
     db.execute("UPDATE keys SET state = ?, changed_s = ?, sealed = NULL WHERE key_id = ?", (state, now_s, key.key_id))
-    if state is not KeyState.CONSUMED:
-        event = "key.expired" if state is KeyState.EXPIRED else "key.voided"
-        audit.record(db, event, key_id=key.key_id, peer_node=key.peer_node, size_bits=key.size_bits)
 
 
 def spans(db: sqlite3.Connection, key_id: str) -> list[Span]:
@@ -272,11 +280,20 @@ def replace_drawn(db: sqlite3.Connection, key_id: str, value: bytes | bytearray,
     db.execute("UPDATE keys SET sealed = ?, state = ?, changed_s = ? WHERE key_id = ?", (sealed, state, now_s, key_id))
 
 
-def _issue(db: sqlite3.Connection, key: Key, party: str, role: str) -> IssuedKey:
-    value = material.read(db, spans(db, key.key_id)) if key.peer_node else drawn_value(db, key.key_id)
+def _issue(db: sqlite3.Connection, key: Key, party: str, role: str, now_s: float, *, is_last: bool) -> IssuedKey:
+    """Return the key for one of its parties; after the last one it is CONSUMED, and its value destroyed."""
+    if key.peer_node:
+        where = spans(db, key.key_id)
+        value = material.spend(db, where) if is_last else material.read(db, where)
+    else:
+        value = drawn_value(db, key.key_id)
     value, mode = hybrid_ledger.finished(db, key.key_id, value)
     marks: dict[str, audit.Field] = {"mode": mode, **({"is_insecure": True} if key.is_insecure else {})}
     audit.record(db, "key.delivered", key_id=key.key_id, value=value, party=party, role=role, **marks)
+    if is_last:
+        if mode is KeyMode.HYBRID:
+            hybrid_ledger.destroy(db, key.key_id)
+        _ended(db, key, KeyState.CONSUMED, now_s)
     return IssuedKey(key.key_id, SecretBytes(value), mode, key.is_insecure)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from node.keys.connection import of
 from qnetem.runtime.errors import StorageError
 
-__all__ = ["Span", "claim", "destroy", "forget", "is_claimed", "read", "unclaimed", "write"]
+__all__ = ["Span", "claim", "destroy", "forget", "is_claimed", "read", "spend", "unclaimed", "write"]
 
 # (row id of the block, offset, length), bits, whole bytes
 Span = tuple[int, int, int]
@@ -63,13 +63,26 @@ def read(db: sqlite3.Connection, spans: Iterable[Span]) -> bytearray:
     return value
 
 
+def spend(db: sqlite3.Connection, spans: Iterable[Span]) -> bytearray:
+    """Return the bits of the spans as `read` does, and overwrite them as `destroy` does, opening each chunk once."""
+    value = bytearray()
+    _overwrite(db, spans, value)
+    return value
+
+
 def destroy(db: sqlite3.Connection, spans: Iterable[Span]) -> None:
     """Overwrite the spans with zeros; a chunk of which nothing has a value any more is deleted."""
+    _overwrite(db, spans, None)
+
+
+def _overwrite(db: sqlite3.Connection, spans: Iterable[Span], value: bytearray | None) -> None:
     vault = of(db).vault
     for span in spans:
         block, _, length_bits = span
         for chunk, start, end in _chunks(span):
             live, plain = _open(db, chunk)
+            if value is not None:
+                value += memoryview(plain)[start:end]
             live -= end - start
             if live <= 0:
                 db.execute("DELETE FROM secrets WHERE id = ?", (chunk,))
