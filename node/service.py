@@ -15,6 +15,7 @@ from node.controller_report import attended_report
 from node.entropy import Entropy
 from node.key_admin import KeyAdminServicer
 from node.keys.agreement import AgreementDesk
+from node.keys.audit_config import audit_limits_of
 from node.keys.directory import Directory
 from node.keys.hybrid_keys import HybridKeys
 from node.keys.kem import Kem
@@ -30,7 +31,7 @@ from node.metrics import NodeCollector
 from node.qkd.authentication import authenticated
 from node.qkd.withdrawal import withdraw_insecure
 from node.status import POOL_SUMS, link_status, pool_status, telemetry_of
-from qnetem.runtime import identity, rpc
+from qnetem.runtime import allocator, identity, rpc
 from qnetem.runtime.clock import PS_PER_S
 from qnetem.runtime.errors import BadInputError, StorageError
 from qnetem.runtime.process import Process
@@ -162,6 +163,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
     config = process.config
     if config.WhichOneof("role") != "node":
         raise BadInputError(f"process {config.name}: the configuration is not a node's")
+    allocator.keep_small_blocks()
     board = _Board(process, config.node.links)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
@@ -170,6 +172,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
                 reproducible_secret=config.node.reproducible_secret,
                 emulated_s=lambda: process.clock.now_ps() / PS_PER_S,
                 key_path=Path(config.node.storage_key_path) if config.node.storage_key_path else None,
+                audit_limits=audit_limits_of(config.node.audit),
             )
         )
         for block in await withdraw_insecure(store, config.node.links):

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from qnetem.runtime import rpc
+from qnetem.runtime import allocator, rpc
 from qnetem.runtime.errors import BadInputError, DeniedError, NotFoundError
 from qnetem.runtime.process import Process
 from qnetem.v1 import parameters_pb2, process_pb2, quantum_channel_pb2, quantum_channel_pb2_grpc
@@ -242,6 +242,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
     for name in ("peer", "management"):
         if not getattr(config.listeners, name):
             raise BadInputError(f"{process.name}: listeners.{name} is missing")
+    allocator.keep_small_blocks()
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sampler") as pool:
         sampler = await asyncio.get_running_loop().run_in_executor(pool, _fastest_sampler, process)
         links: dict[str, Nature] = {}
