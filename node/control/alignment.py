@@ -1,10 +1,11 @@
-"""node.control.alignment: when the polarisation has to be aligned again: the loop on errors. Pure."""
+"""node.control.alignment: when the polarisation has to be aligned again: ahead of a drift, and on errors. Pure."""
 
 from math import ceil
 from typing import Final
 
+from node.control.drift_rate import DriftRate
 from node.control.evidence import contrast_nats
-from node.ranges import refuse_unless_prob
+from node.ranges import refuse_negative, refuse_not_positive, refuse_unless_prob
 
 __all__ = ["AlignmentLoop", "ErrorDrift"]
 
@@ -18,10 +19,13 @@ _WINDOW_BITS: Final = 20_000
 # bits that show whether an alignment helped: as many as tell a third of the excess with 3 standard deviations, within
 _SETTLED_BITS: Final = (500, 2000)
 _SETTLED_SIGMAS: Final = 3.0
-# drift that is seen so often is met halfway: alignments at this share of the bits that it took to show
+# mean error that drift may make from one alignment to the next: a fifth of the least that misalignment makes anyway
+_DRIFT_PROB: Final = 0.002
+# where the rate is not known yet, at this share of the time in which errors came to show
 _PACE_SHARE: Final = 0.125
+# and so much later each time, until a slope shows: bits that are all of one age have none
 _PACE_GROWTH: Final = 1.05
-_PACE_LIMIT_BITS: Final = 1 << 18
+_PACE_S: Final = (0.05, 600.0)
 
 _Counts = tuple[int, int]
 
@@ -96,7 +100,7 @@ class ErrorDrift:
         return contrast_nats(errors, compared, then_errors, then_compared, _MARGIN_PROB) >= _DUE_NATS
 
     def aligned(self) -> None:
-        """Take note of an alignment."""
+        """Take note of an alignment because of errors."""
         self._before = self._window if self.is_due else self._before
         self._window, self.has_helped = (0, 0), None
 
@@ -104,73 +108,129 @@ class ErrorDrift:
 class AlignmentLoop:
     """Both bases of one link: a rotation about either's axis leaves that one's errors alone.
 
-    Once alignments have helped, the loop goes ahead of the drift: it aligns before errors can show, ever less often
-    until they do.
+    The loop goes ahead of the drift: it aligns as often as keeps the mean error of a drift small, at the rate that was
+    planned or that bits of different age show. Errors that show all the same ask for an alignment at once.
+
+    Attributes:
+        count: Alignments so far.
+        behind_count: How many of them the last part seen was sent behind.
     """
 
-    def __init__(self) -> None:
-        """Nothing was compared or aligned yet."""
-        self.z, self.x = ErrorDrift(), ErrorDrift()
-        self.count = 0
-        self._from_pulse_block = self._from_key_block = 0
-        self._bits = self._shown_bits = 0
-        self._pace_bits: float | None = None
+    def __init__(self, block_s: float, planned_tau_s: float = 0.0) -> None:
+        """Nothing was compared or aligned yet.
 
-    def see_train(self, pulse_block: int, z: _Counts, x: _Counts) -> None:
+        Args:
+            block_s: What a block of pulses takes.
+            planned_tau_s: Time constant of the drift; 0: none is planned.
+
+        Raises:
+            BadInputError: `block_s` is not above 0, or the time constant negative.
+        """
+        refuse_not_positive(block_s=block_s)
+        refuse_negative(planned_tau_s=planned_tau_s)
+        self.z, self.x = ErrorDrift(), ErrorDrift()
+        self.count = self.behind_count = 0
+        self._block_s = block_s
+        # the mean error after t is (1 - e^(-t/tau))/2
+        self._rate = DriftRate(0.5 / planned_tau_s if planned_tau_s else 0.0)
+        self._pace_s = self._wanted_s
+        self._marks: list[int] = []
+        self._from_pulse_block = self._from_key_block = 0
+        self._now_block = self._told_block = 0
+        self._part_s = self._shown_s = 0.0
+
+    @property
+    def pace_s(self) -> float | None:
+        """Seconds from one alignment to the next; None: only when errors show."""
+        return self._pace_s
+
+    def see_part(self, blocks: range, z: _Counts, x: _Counts) -> None:
         """Take note of what was compared in the open, in Z (test trains alone) and X: bits and errors among them.
 
         Args:
-            pulse_block: First block of pulses that they are from; what was sent before the last alignment counts not.
+            blocks: The blocks of pulses that they are from.
             z, x: Bits and errors.
         """
-        if pulse_block < self._from_pulse_block:
+        self._now_block, self._part_s = blocks.stop, len(blocks) * self._block_s
+        while len(self._marks) > 1 and self._marks[1] <= blocks.start:
+            del self._marks[0]
+        if self._marks and self._marks[0] <= blocks.start:
+            self.behind_count = self.count - len(self._marks) + 1
+            self._rate.see(((blocks.start + blocks.stop) / 2 - self._marks[0]) * self._block_s, *x)
+        if blocks.start < self._from_pulse_block:
             return
-        self._bits += x[0]
         self.z.see(*z)
         self.x.see(*x)
-        self._keep_pace()
+        self._judge()
 
     def see_key_block(self, number: int, bit_count: int, error_count: int) -> None:
         """Take note of the errors in Z that a key block's reconciliation found."""
         if number >= self._from_key_block:
             self.z.see(bit_count, error_count)
-            self._keep_pace()
+            self._judge()
 
-    def _keep_pace(self) -> None:
+    def _judge(self) -> None:
         """Follow what the last alignment that errors asked for has brought."""
-        if not self._shown_bits:
-            return
-        helped = [basis.has_helped for basis in (self.z, self.x)]
-        if True in helped:
-            pace = max(self._shown_bits * _PACE_SHARE, 1.0)
-            self._pace_bits = pace if self._pace_bits is None else min(self._pace_bits, pace)
-            self._shown_bits = 0
+        helped = (self.z.has_helped, self.x.has_helped)
+        if self._shown_s and True in helped:
+            sooner_s = self._shown_s * _PACE_SHARE if self._pace_s is None else self._pace_s / 2.0
+            self._pace_s = max(sooner_s, _PACE_S[0])
+            self._rate.forget()
+            self._shown_s = 0.0
         elif False in helped:
-            self._pace_bits, self._shown_bits = None, 0
+            self._shown_s = 0.0
 
     @property
     def is_due(self) -> bool:
         """Whether the polarisation should be aligned now."""
-        is_ahead = self._pace_bits is not None and not self._shown_bits and self._bits >= self._pace_bits
+        since_s = (self._now_block - self._told_block) * self._block_s
+        # the nearest whole part
+        is_ahead = self._pace_s is not None and since_s + self._part_s / 2.0 >= self._pace_s
         return is_ahead or self.has_errors
+
+    def is_stale_after(self, pause_s: float) -> bool:
+        """Whether so long a pause, in which nothing could be seen, calls for an alignment."""
+        return self._pace_s is not None and pause_s >= self._pace_s
 
     @property
     def has_errors(self) -> bool:
         """Whether errors show that it should."""
         return self.z.is_due or self.x.is_due
 
-    def aligned(self, from_pulse_block: int, from_key_block: int) -> None:
-        """Take note of an alignment, and of the first block of pulses, and of key, that is wholly behind it."""
-        if self.has_errors:
-            self._shown_bits = max(self._bits, 1)
-        elif self._pace_bits is not None:
-            grown = self._pace_bits * _PACE_GROWTH
-            self._pace_bits = grown if grown < _PACE_LIMIT_BITS else None
+    def aligned(self, from_pulse_block: int, from_key_block: int, *, is_anew: bool = False) -> None:
+        """Take note of an alignment.
+
+        Args:
+            from_pulse_block, from_key_block: The first block of pulses, and of key, that is wholly behind it.
+            is_anew: What errors are usual was not known before it, or is no more.
+        """
+        has_errors = self.has_errors
+        if is_anew:
+            self.z, self.x, self._shown_s = ErrorDrift(), ErrorDrift(), 0.0
+        elif has_errors:
+            self._shown_s = max(self._now_block - (self._marks[-1] if self._marks else 0), 1) * self._block_s
+            self.z.aligned()
+            self.x.aligned()
+        if is_anew or has_errors:
+            self._from_pulse_block, self._from_key_block = from_pulse_block, from_key_block
         self.count += 1
-        self._from_pulse_block, self._from_key_block = from_pulse_block, from_key_block
-        self._bits = 0
-        self.z.aligned()
-        self.x.aligned()
+        self._told_block = max(self._now_block, self._told_block)
+        self._marks.append(from_pulse_block)
+        self._rate.aligned()
+        self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        wanted_s = self._wanted_s
+        if self._pace_s is not None:
+            grown_s = self._pace_s * _PACE_GROWTH
+            wanted_s = grown_s if wanted_s is None else min(wanted_s, grown_s)
+        self._pace_s = None if wanted_s is None or wanted_s > _PACE_S[1] else wanted_s
+
+    @property
+    def _wanted_s(self) -> float | None:
+        """The pace that the rate asks for."""
+        per_s = self._rate.per_s
+        return max(2.0 * _DRIFT_PROB / per_s, _PACE_S[0]) if per_s > 0.0 else None
 
 
 def _rate(counts: _Counts) -> float | None:

@@ -14,7 +14,7 @@ from node.link_state import LinkRecord
 from node.qkd.receiver_clock import ReceiverClock, RightedClicks
 from node.qkd.receiver_gate import ReceiverGate
 from node.qkd.slot_search import LEAST_COMPARED, SLIPPED_PROB
-from qnetem.runtime.clock import PS_PER_S
+from qnetem.runtime.clock import PS_PER_S, from_time
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import link_session_pb2, process_pb2
 from quantum_channel.client import Clicks, QuantumChannelClient
@@ -33,7 +33,7 @@ class Answered:
     """What the answer to a part has shown.
 
     Attributes:
-        train_id: Its train.
+        blocks: The blocks of pulses that it is of.
         z, x: Bits compared in the open, and errors among them.
         slot_shift: As SiftAnswer.
         epoch: As `ReceiverControl.detect` gave it.
@@ -41,7 +41,7 @@ class Answered:
         is_last: It is the last part of its train.
     """
 
-    train_id: int
+    blocks: range
     z: tuple[int, int]
     x: tuple[int, int]
     slot_shift: int
@@ -76,10 +76,12 @@ class ReceiverControl:
         self._begin()
 
     def _begin(self) -> None:
-        self._alignment = AlignmentLoop()
+        planned = self._config.planned
+        self._alignment = AlignmentLoop(BLOCK_PULSES / planned.clock_hz, planned.polarisation_tau_s)
         self._watch = ReceiverWatch(self._config.planned)
         self._is_confirmed = self._is_measured = False
         self._aligned_s = 0.0
+        self._train_end_s: float | None = None
 
     async def prepare(self, channel: QuantumChannelClient) -> None:
         """Set the receiver up: what can be done without light; the rest takes test trains.
@@ -123,6 +125,23 @@ class ReceiverControl:
             degrading=degrading,
             steps_s=self._figures.steps_s,
         )
+
+    @property
+    def alignments_behind_count(self) -> int:
+        """How many alignments had taken effect when the last part that was answered was sent."""
+        return self._alignment.behind_count
+
+    async def expect(self, train: link_session_pb2.TrainNotice, key_block: int) -> None:
+        """Take note of a train that is about to be sent; after a pause nobody has followed what drifts.
+
+        Raises:
+            BadInputError: The train starts at no time.
+            QnetemError: The channel does not do what it is asked.
+        """
+        start_s, ended_s = from_time(train.start) / PS_PER_S, self._train_end_s
+        self._train_end_s = start_s + train.block_count * BLOCK_PULSES / self._config.planned.clock_hz
+        if self._is_confirmed and ended_s is not None and self._alignment.is_stale_after(start_s - ended_s):
+            await self._align("ahead", key_block)
 
     async def detect(self, clicks: Clicks, train: link_session_pb2.TrainNotice) -> tuple[Detections, int]:
         """Return what a stretch of raw clicks is, once the clock is taken off it, and the epoch that it was read in.
@@ -190,7 +209,7 @@ class ReceiverControl:
             self._ended("clock")
 
     async def _keep_aligned(self, part: Answered, key_block: int) -> None:
-        self._alignment.see_train(part.train_id, part.z, part.x)
+        self._alignment.see_part(part.blocks, part.z, part.x)
         degraded_prob = self._config.protocol.qber_degraded_prob
         is_many = part.compared_count >= 2 * LEAST_COMPARED
         is_bad = part.is_test and is_many and part.error_count >= degraded_prob * part.compared_count
@@ -226,7 +245,7 @@ class ReceiverControl:
     async def _align(self, cause: str, key_block: int = -1) -> None:
         before = self._alignment.x.now_prob
         from_block = await self._channel.align(self._config.link_id)
-        self._alignment.aligned(from_block, key_block + 1)
+        self._alignment.aligned(from_block, key_block + 1, is_anew=cause in ("commissioning", "test"))
         self._aligned_s = time.monotonic()
         self._figures.alignments_count += 1
         if cause == "ahead":

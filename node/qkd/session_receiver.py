@@ -74,7 +74,7 @@ class ReceiverSession:
         self._first_train = self._last_train = -1
         self._noticed = asyncio.Event()
         self._reported: deque[_Reported] = deque()
-        self._compared_x = self._x_errors = 0
+        self._compared_x = self._x_errors = self._aligned_x = 0
         self._told = control.verdict
         self.said_down_for = ""
 
@@ -143,6 +143,7 @@ class ReceiverSession:
         kind = message.WhichOneof("event")
         if kind == "train":
             self._notice(message.train)
+            await self._control.expect(message.train, self._assembler.number)
         elif kind == "sift_answer":
             await self._sift(message.sift_answer)
         elif kind == "link_state":
@@ -230,6 +231,7 @@ class ReceiverSession:
                 double_click_count=detections.double_click_count,
                 compared_x_count=self._compared_x,
                 x_error_count=self._x_errors,
+                aligned_x_count=self._aligned_x,
             )
         )
         return 0 if clicks.is_last else part + 1
@@ -255,7 +257,7 @@ class ReceiverSession:
         )
         (z_count, x_count), (z_errors, x_errors) = sifted.compared_counts, sifted.error_counts
         part = Answered(
-            reported.train_id,
+            range(found.first_block, found.first_block + len(found.block_counts)),
             (z_count, z_errors),
             (x_count, x_errors),
             answer.slot_shift,
@@ -263,7 +265,10 @@ class ReceiverSession:
             reported.is_test,
             reported.is_last,
         )
+        before_count = self._control.alignments_behind_count
         await self._control.answered(part, self._assembler.number)
+        if self._control.alignments_behind_count > before_count:
+            self._aligned_x = self._compared_x
         if reported.is_test:
             if reported.is_last:
                 await self._tell(reported.train_id)

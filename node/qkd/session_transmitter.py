@@ -213,7 +213,7 @@ class TransmitterSession:
         train.click_count += len(indices)
         now_ps = self.node.process.clock.now_ps()
         self.record.clicks.add(len(indices), now_ps)
-        self.monitor.see_x_bits(report.compared_x_count, report.x_error_count)
+        self.monitor.see_x_bits(report.compared_x_count, report.x_error_count, report.aligned_x_count)
         if report.is_last:
             del self._trains[report.train_id]
             if self.partners is not None:

@@ -484,6 +484,7 @@ class SiftReport(_message.Message):
     DOUBLE_CLICK_COUNT_FIELD_NUMBER: _builtins.int
     COMPARED_X_COUNT_FIELD_NUMBER: _builtins.int
     X_ERROR_COUNT_FIELD_NUMBER: _builtins.int
+    ALIGNED_X_COUNT_FIELD_NUMBER: _builtins.int
     train_id: _builtins.int
     part: _builtins.int
     """From 0, one more each part."""
@@ -502,6 +503,10 @@ class SiftReport(_message.Message):
     watches between blocks.
     """
     x_error_count: _builtins.int
+    aligned_x_count: _builtins.int
+    """How many of the compared bits were sent before the last alignment took effect: errors that are still there behind it
+    are no drift of polarisation.
+    """
     def __init__(
         self,
         *,
@@ -516,10 +521,11 @@ class SiftReport(_message.Message):
         double_click_count: _builtins.int = ...,
         compared_x_count: _builtins.int = ...,
         x_error_count: _builtins.int = ...,
+        aligned_x_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "block_counts", b"block_counts", "compared_x_count", b"compared_x_count", "double_click_count", b"double_click_count", "first_block", b"first_block", "is_last", b"is_last", "offsets", b"offsets", "part", b"part", "train_id", b"train_id", "values", b"values", "x_error_count", b"x_error_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aligned_x_count", b"aligned_x_count", "bases", b"bases", "block_counts", b"block_counts", "compared_x_count", b"compared_x_count", "double_click_count", b"double_click_count", "first_block", b"first_block", "is_last", b"is_last", "offsets", b"offsets", "part", b"part", "train_id", b"train_id", "values", b"values", "x_error_count", b"x_error_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

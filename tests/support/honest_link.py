@@ -201,7 +201,7 @@ class HonestLink:
             self.alarms |= self.watch.alarms | {reason for told in self.control.verdict for reason in told}
         compared = [self._compared(found, is_wrong, sifted.matches, basis, is_test=notice.is_test) for basis in (0, 1)]
         await self.control.answered(
-            Answered(notice.train_id, *compared, shift, epoch, notice.is_test, is_last), key_block=0
+            Answered(range(block, end_block), *compared, shift, epoch, notice.is_test, is_last), key_block=0
         )
         return shift != 0
 

@@ -4,6 +4,7 @@ import pytest
 
 from node.entropy import Entropy
 from node.link_state import LinkRecord, LinkState, QberWindow
+from node.qkd.error_watch import ErrorWatch
 from node.qkd.monitor import NO_LIGHT, QBER, TOO_FAINT, CommissioningTally, Monitor
 from node.qkd.settlement import Holding, decide
 from node.rates import WindowedRate
@@ -115,10 +116,48 @@ def test_a_qber_window_forgets_what_is_older() -> None:
 def test_a_monitor_tells_degraded_from_trouble() -> None:
     monitor = Monitor(0.05, 0.11)
     assert monitor.verdict == (LinkState.OPERATING, "")
-    monitor.see_x_bits(2000, 140)
+    monitor.see_x_bits(2000, 140, 0)
     assert (monitor.verdict, monitor.trouble) == ((LinkState.DEGRADED, QBER), "")
-    monitor.see_x_bits(6000, 940)
+    monitor.see_x_bits(4000, 540, 0)
+    assert (monitor.verdict, monitor.trouble) == ((LinkState.DEGRADED, QBER), "")
+    monitor.see_x_bits(4500, 640, 4200)
+    monitor.see_x_bits(6500, 1040, 4200)
     assert monitor.trouble == QBER
+
+
+def test_errors_that_an_alignment_cures_are_no_trouble() -> None:
+    watch = ErrorWatch(0.11)
+    watch.see_x_bits(4000, 1000, 0)
+    # what had been sent before it took effect
+    watch.see_x_bits(5000, 1250, 0)
+    watch.see_x_bits(5400, 1254, 5000)
+    watch.see_x_bits(7400, 1274, 5000)
+    assert (watch.is_over, watch.qber_prob) == (False, 0.01)
+    # and an alignment before they came is none that could have helped
+    watch.see_x_bits(9400, 1774, 7400)
+    watch.see_x_bits(11_400, 2274, 7400)
+    assert not watch.is_over
+    watch.see_x_bits(11_800, 2374, 11_500)
+    watch.see_x_bits(13_800, 2874, 11_500)
+    assert watch.is_over
+
+
+def test_errors_without_any_alignment_are_trouble_after_a_while() -> None:
+    watch = ErrorWatch(0.11)
+    over = []
+    for bits in range(2000, 12_000, 500):
+        watch.see_x_bits(bits, bits // 8, 0)
+        over.append(watch.is_over)
+    # three windows later, and where many bits come at a time ten reports
+    assert over.index(True) == 12
+    many = ErrorWatch(0.11)
+    for report in range(1, 12):
+        many.see_x_bits(5000 * report, 625 * report, 0)
+        assert many.is_over == (report == 11)
+    patient = ErrorWatch(0.11)
+    for bits in range(2000, 12_000, 500):
+        patient.see_x_bits(bits, 250, 0)
+    assert not patient.is_over
 
 
 def test_dark_trains_in_a_row_are_trouble_and_one_with_light_is_not() -> None:
@@ -142,9 +181,11 @@ def test_trains_far_fainter_than_at_commissioning_are_as_good_as_dark() -> None:
 
 def test_errors_of_a_block_in_z_count_as_those_in_x() -> None:
     monitor = Monitor(0.05, 0.11)
-    monitor.see_x_bits(4000, 40)
+    monitor.see_x_bits(4000, 40, 0)
     monitor.see_block(100, 0.06)
     assert monitor.verdict == (LinkState.DEGRADED, QBER)
+    monitor.see_block(0, 0.12)
+    assert monitor.trouble == ""
     monitor.see_block(0, 0.12)
     assert monitor.trouble == QBER
 
@@ -170,6 +211,28 @@ def test_a_block_without_key_degrades_until_one_has_some() -> None:
 )
 def test_test_trains_give_a_verdict(trains: list[tuple[int, int, int]], needs_more: bool, trouble: str) -> None:
     tally = CommissioningTally(0.11)
+    for train in trains:
+        tally.add(*train)
+        tally.train_count += 1
+    assert (tally.needs_more, tally.trouble) == (needs_more, trouble)
+
+
+@pytest.mark.parametrize(
+    ("trains", "needs_more", "trouble"),
+    [
+        ([(1000, 400, 38)] * 4, True, QBER),
+        ([(1000, 400, 38)] * 5, False, ""),
+        ([(1000, 400, 40)] * 5, False, QBER),
+        ([(1000, 400, 43)] * 50, False, QBER),
+        ([(100, 19, 1)] * 10, True, TOO_FAINT),
+        ([(100, 19, 1)] * 100, False, QBER),
+        ([(100, 1, 0)] * 100, False, TOO_FAINT),
+    ],
+)
+def test_who_left_for_errors_comes_back_with_many_bits_and_fewer_errors(
+    trains: list[tuple[int, int, int]], needs_more: bool, trouble: str
+) -> None:
+    tally = CommissioningTally.after(QBER, 0.11)
     for train in trains:
         tally.add(*train)
         tally.train_count += 1
