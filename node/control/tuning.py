@@ -18,41 +18,58 @@ _TRIM_LIMIT: Final = 4.0
 class GateScan:
     """Looks for the light, gate by gate over a slot, and says where the gate belongs.
 
-    One place after the other is measured; then the brightest is taken, and from there on the arrivals within the gate
-    say how far its middle is from theirs.
+    Gate beside gate is measured, coarsely; then half a gate to either side of the brightest. From there on the arrivals
+    within the gate say how far its middle is from theirs.
     """
 
     def __init__(self, period_ps: float, width_ps: float) -> None:
-        """Scan a slot with gates of `width_ps`, half a gate at a time.
+        """Scan a slot with gates of `width_ps`.
 
         Raises:
             BadInputError: A length is not above 0.
         """
         refuse_not_positive(period_ps=period_ps, width_ps=width_ps)
-        count = max(1, math.ceil(2.0 * period_ps / width_ps))
-        self.places_ps: Final = tuple(
-            (k * period_ps / count + period_ps / 2) % period_ps - period_ps / 2 for k in range(count)
-        )
-        self._counts: list[float] = []
+        self._period_ps = period_ps
+        # places are counted in half gates round the slot; the coarse ones are even
+        self._count = 2 * max(1, math.ceil(period_ps / width_ps))
+        self._to_measure = list(range(0, self._count, 2))
+        self._clicks_per_pulse: dict[int, float] = {}
 
     @property
-    def next_ps(self) -> float | None:
-        """Where to measure next; None when all places were."""
-        return self.places_ps[len(self._counts)] if len(self._counts) < len(self.places_ps) else None
+    def place_count(self) -> int:
+        """How many places are measured in all, at most."""
+        return self._count // 2 + 2
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all places were measured."""
+        return not self._to_measure
+
+    @property
+    def gate_ps(self) -> float:
+        """Where to measure next; in the end, where the gate belongs."""
+        return self._place_ps(self._to_measure[0]) if self._to_measure else self._best_ps
 
     def measured(self, clicks_per_pulse: float) -> None:
-        """Take what was measured at `next_ps`."""
-        self._counts.append(clicks_per_pulse)
+        """Take what was measured at `gate_ps`."""
+        self._clicks_per_pulse[self._to_measure.pop(0)] = clicks_per_pulse
+        if not self._to_measure:
+            beside = {(self._best + side) % self._count for side in (-1, 1)}
+            self._to_measure = sorted(beside - self._clicks_per_pulse.keys())
 
     @property
-    def best_ps(self) -> float:
+    def _best_ps(self) -> float:
         """The brightest place, drawn towards the brighter of its neighbours as far as that is nearly as bright."""
-        count = len(self._counts)
-        best = max(range(count), key=self._counts.__getitem__)
-        left, here, right = (self._counts[(best + k) % count] for k in (-1, 0, 1))
-        total = left + here + right
-        step = (self.places_ps[1] - self.places_ps[0]) if count > 1 else 0.0
-        return self.places_ps[best] + (step * (right - left) / total if total > 0.0 and count > 2 else 0.0)
+        left, here, right = (self._clicks_per_pulse[(self._best + side) % self._count] for side in (-1, 0, 1))
+        total, step_ps = left + here + right, self._period_ps / self._count
+        return self._place_ps(self._best) + (step_ps * (right - left) / total if total > 0.0 else 0.0)
+
+    @property
+    def _best(self) -> int:
+        return max(self._clicks_per_pulse, key=self._clicks_per_pulse.__getitem__)
+
+    def _place_ps(self, place: int) -> float:
+        return (place / self._count + 0.5) % 1.0 * self._period_ps - self._period_ps / 2.0
 
 
 def gate_step_ps(mean_arrival_ps: float, gate_offset_ps: float, width_ps: float) -> float | None:

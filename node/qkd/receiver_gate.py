@@ -9,11 +9,20 @@ from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import process_pb2
 from quantum_channel.client import QuantumChannelClient
 
-__all__ = ["ReceiverGate"]
+__all__ = ["ReceiverGate", "scan_trains_count"]
 
 # at least this for one place of a scan
 _SCAN_CLICKS: Final = 100
 _SCAN_PULSES: Final = 16 * BLOCK_PULSES
+
+
+def scan_trains_count(config: process_pb2.NodeLinkConfig) -> int:
+    """Return how many test trains the receiver of a link takes, at most, to find the light with its gates."""
+    planned = config.planned
+    if planned.gate_width_ps <= 0.0:
+        return 0
+    each = -(-_SCAN_PULSES // (max(1, config.protocol.train_blocks) * BLOCK_PULSES))
+    return each * GateScan(PS_PER_S / planned.clock_hz, planned.gate_width_ps).place_count
 
 
 class ReceiverGate:
@@ -47,7 +56,7 @@ class ReceiverGate:
         """
         if self._width_ps > 0.0:
             self._scan = GateScan(self._period_ps, self._width_ps)
-            await self._put(self._scan.places_ps[0], channel)
+            await self._put(self._scan.gate_ps, channel)
 
     async def scan(self, first_block: int, click_count: int, pulse_count: int, channel: QuantumChannelClient) -> bool:
         """Take the clicks of a stretch while scanning; return whether the scan is over now.
@@ -64,11 +73,10 @@ class ReceiverGate:
         if self._clicks < _SCAN_CLICKS and self._pulses < _SCAN_PULSES:
             return False
         scan.measured(self._clicks / self._pulses)
-        place_ps = scan.next_ps
-        await self._put(scan.best_ps if place_ps is None else place_ps, channel)
-        if place_ps is None:
+        await self._put(scan.gate_ps, channel)
+        if scan.is_over:
             self._scan = None
-        return place_ps is None
+        return scan.is_over
 
     async def follow(self, clock: ClockState, channel: QuantumChannelClient) -> None:
         """Keep the light in the middle of the gates: it comes late by the receiver's own clock as that is.

@@ -8,16 +8,20 @@ from node.control.tuning import GateScan, IntensityTrim, gate_step_ps
 from qnetem.runtime.errors import BadInputError
 
 
+@pytest.mark.parametrize("width_ps", [7.0, 60.0, 300.0, 499.0, 1000.0, 2500.0])
 @pytest.mark.parametrize("light_ps", [0.0, 130.0, -420.0, 499.0])
-def test_a_scan_puts_the_gate_where_the_light_is(light_ps: float) -> None:
-    width_ps, sigma_ps, period_ps = 300.0, 30.0, 1000.0
-    scan = GateScan(period_ps, width_ps)
-    while (place_ps := scan.next_ps) is not None:
-        off_ps = (light_ps - place_ps + period_ps / 2) % period_ps - period_ps / 2
+def test_a_scan_puts_the_gate_where_the_light_is(light_ps: float, width_ps: float) -> None:
+    sigma_ps, period_ps = 30.0, 1000.0
+    scan, places = GateScan(period_ps, width_ps), 0
+    while not scan.is_over:
+        off_ps = (light_ps - scan.gate_ps + period_ps / 2) % period_ps - period_ps / 2
         inside = [math.erf((edge - off_ps) / sigma_ps / math.sqrt(2)) / 2 for edge in (-width_ps / 2, width_ps / 2)]
         scan.measured(0.01 * (inside[1] - inside[0]) + 1e-7)
-    missed_ps = (scan.best_ps - light_ps + period_ps / 2) % period_ps - period_ps / 2
-    assert abs(missed_ps) < width_ps / 4
+        places += 1
+    # gate beside gate, and half a gate to either side of the best
+    assert max(1, period_ps / width_ps) < places <= scan.place_count <= period_ps / width_ps + 3
+    missed_ps = (scan.gate_ps - light_ps + period_ps / 2) % period_ps - period_ps / 2
+    assert abs(missed_ps) < max(width_ps / 4, 2.0)
 
 
 def test_a_gate_follows_what_leaves_its_middle() -> None:
