@@ -72,12 +72,15 @@ def bin_landing(sigma_ps: float, separation_ps: float, width_ps: float, offset_p
     _check(separation_ps, width_ps)
     half_ps = max(1, math.floor(width_ps / 2.0))
     times_ps = np.arange(-half_ps, half_ps + 1, dtype=np.int64)
+    # what is told as one picosecond, at the borders as far as the bin goes
+    low = np.maximum(times_ps - 0.5, -width_ps / 2.0)
+    high = np.minimum(times_ps + 0.5, width_ps / 2.0)
     weights = [
         sum(
-            share * normal_share(float(time_ps) - offset_ps + apart_ps, 1.0, sigma_ps)
+            share * normal_share(centre_ps - offset_ps + apart_ps, span_ps, sigma_ps)
             for share, apart_ps in ((1.0, 0.0), (0.5, separation_ps), (0.5, -separation_ps))
         )
-        for time_ps in times_ps.tolist()
+        for centre_ps, span_ps in zip(((low + high) / 2.0).tolist(), (high - low).tolist(), strict=True)
     ]
     below = np.cumsum(weights)
     if not below[-1] > 0.0:

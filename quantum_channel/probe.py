@@ -27,6 +27,8 @@ __all__ = ["Probe", "chosen_classes", "dark_response", "partner_singles"]
 
 _CLICK_LIMIT: Final = 10**8
 _BLOCK_LIMIT: Final = 1 << 20
+# light of a probe passes at once: stretches as on a clock that runs so fast
+_SCALE: Final = 64.0
 _SINGLES_LIMIT: Final = 10**6
 _SINGLES_PULSES: Final = 1 << 40
 # of a probe's first block; candidates, strays and afterpulses draw below
@@ -102,7 +104,7 @@ class Probe:
         loop, carry, block, left = asyncio.get_running_loop(), COLD, first, click_count
         while left > 0 and block < first + _BLOCK_LIMIT:
             enough = int(left / max(clicks_per_block, 1e-9)) + 1
-            count = min(stretch_limit(response, period_ps, 1.0), enough, first + _BLOCK_LIMIT - block)
+            count = min(stretch_limit(response, period_ps, _SCALE), enough, first + _BLOCK_LIMIT - block)
             part, carry = await loop.run_in_executor(self._pool, self._stretch, response, block, count, carry)
             left -= len(part.detectors)
             block += count

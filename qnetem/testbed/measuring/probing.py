@@ -2,21 +2,28 @@
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from qnetem.runtime import rpc
 from qnetem.runtime.errors import ConflictError, NotFoundError
+from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.testbed.credentials import ADMIN
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.measuring.comparison import Row, compared
 from qnetem.testbed.measuring.expected import Expected, expected
-from qnetem.testbed.measuring.tally import Tally
+from qnetem.testbed.measuring.tally import Dark, Tally
 from qnetem.testbed.plan import TestbedPlan
 from qnetem.topology.words import did_you_mean, shown
+from qnetem.v1 import quantum_channel_pb2
 from quantum_channel.client import QuantumLinkClient
 
 __all__ = ["Measured", "measured"]
+
+# with the source off clicks are rare, and a link has few of them to tell of
+_DARK_CLICKS: Final = 1000
+_DARK_RATIO: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ async def measured(
 
     Raises:
         NotFoundError: There is no such link.
-        ConflictError: It is down, or makes entangled pairs; or not a click came.
+        ConflictError: It is down; or not a click came.
         UnavailableError: Its channel does not answer.
     """
     chosen = list(link_ids) or [link.id for link in plan.links.values() if link.quantum_channel]
@@ -73,8 +80,6 @@ async def _probed(client: QuantumLinkClient, link_id: str, click_count: int) -> 
             state = part.state
             if not state.is_up:
                 raise ConflictError(f"link {link_id} is down")
-            if state.effective.pair_brightness > 0.0:
-                raise ConflictError(f"link {link_id} makes entangled pairs: they are not checked")
             tally = Tally(len(state.effective.intensities), is_passive=state.effective.is_passive)
         if tally is not None and part.block_count:
             tally.add(
@@ -83,9 +88,31 @@ async def _probed(client: QuantumLinkClient, link_id: str, click_count: int) -> 
                 np.frombuffer(part.detectors, np.uint8),
                 np.frombuffer(part.arrivals_ps, "<i4"),
                 np.frombuffer(part.classes, np.uint8),
+                np.frombuffer(part.partners, np.uint8) if part.partners else None,
             )
+        if tally is not None and part.HasField("partner_singles"):
+            singles = part.partner_singles
+            tally.transmitter_pulse_count = singles.pulse_count
+            tally.transmitter_click_count = _clicks(singles)
+            tally.transmitter_double_count = singles.both_count
     if tally is None or not tally.click_count:
         raise ConflictError(f"link {link_id}: no click came")
     wanted = expected(state)
-    rows = compared(tally, wanted, list(state.effective.intensity_probs), state.effective.clock_hz)
+    dark = await _darkened(client, link_id, max(_DARK_CLICKS, click_count // _DARK_RATIO))
+    rows = compared(tally, wanted, list(state.effective.intensity_probs), state.effective.clock_hz, dark)
     return Measured(link_id, tally, wanted, tuple(rows))
+
+
+async def _darkened(client: QuantumLinkClient, link_id: str, click_count: int) -> Dark:
+    dark = Dark()
+    async for part in client.probe_link(link_id, click_count, is_dark=True):
+        dark.pulse_count += part.block_count * BLOCK_PULSES
+        dark.click_count += len(part.detectors)
+        if part.HasField("partner_singles"):
+            dark.transmitter_pulse_count = part.partner_singles.pulse_count
+            dark.transmitter_click_count = _clicks(part.partner_singles)
+    return dark
+
+
+def _clicks(singles: quantum_channel_pb2.PartnerSingles) -> int:
+    return singles.detector_0_count + singles.detector_1_count + singles.both_count
