@@ -7,6 +7,7 @@ from qnetem.cli import (
     auditing,
     checking,
     collecting,
+    containing,
     diagnosis,
     eavesdropping,
     executing,
@@ -46,6 +47,7 @@ for verb in (
     lifecycle.down,
     inspecting.inspect,
     graphing.graph,
+    containing.compose,
 ):
     app.command()(verb)
 app.command(name="import")(importing.import_network)

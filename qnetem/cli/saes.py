@@ -62,7 +62,10 @@ def _group() -> None:
 @sae.command()
 def export(
     sae_id: Annotated[str, typer.Argument(metavar="SAE", help="Id of the SAE.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write to; default: the name of the SAE."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     topology: TopologyOption = None,
 ) -> None:
@@ -73,6 +76,7 @@ def export(
     from qnetem.runtime.pki import write_private
 
     place = sae_place(topology, sae_id)
+    output = output or Path(place.sae_id)
     about = {"kme_url": place.kme_url, "sae_id": place.sae_id, "kme_id": place.kme_id}
     try:
         files = {

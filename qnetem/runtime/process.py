@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -21,6 +20,7 @@ from qnetem.runtime.clock import Clock
 from qnetem.runtime.errors import BadInputError, QnetemError, StorageError, first_known
 from qnetem.runtime.health import Health
 from qnetem.runtime.journal import Journal
+from qnetem.runtime.liveness import Liveness
 from qnetem.runtime.log import Logger, configure, get_logger
 from qnetem.runtime.metrics import serve_metrics
 from qnetem.runtime.rpc import Credentials
@@ -151,26 +151,6 @@ class _Life:
     was_ready: bool = False
 
 
-class _Notifier:
-    """Says READY and WATCHDOG to whoever started us, as sd_notify(3) does."""
-
-    def __init__(self, address: str | None) -> None:
-        self._socket: socket.socket | None = None
-        if address:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            self._address = "\0" + address[1:] if address.startswith("@") else address
-
-    def say(self, text: str) -> None:
-        if self._socket is not None:
-            # a full or missing supervisor socket must not disturb the process
-            with contextlib.suppress(OSError):
-                self._socket.sendto(f"{text}\nMAINPID={os.getpid()}".encode(), self._address)
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-
-
 @asynccontextmanager
 async def standing(room: Room, config: process_pb2.ProcessConfig) -> AsyncIterator[Process]:
     """Everything a process stands on, then its room, in order; undone in reverse."""
@@ -193,8 +173,7 @@ async def standing(room: Room, config: process_pb2.ProcessConfig) -> AsyncIterat
             await stack.enter_async_context(serve_metrics(config.listeners.metrics, metrics))
         if config.HasField("telemetry"):
             start = await stack.enter_async_context(background())
-            authority_path = config.credentials.authority_path
-            start(publish_forever(telemetry, config.telemetry, authority_path, config.testbed, config.name))
+            start(publish_forever(telemetry, config.telemetry, config.credentials, config.testbed, config.name))
         await stack.enter_async_context(room(process))
         yield process
 
@@ -204,20 +183,20 @@ async def _serve(room: Room, config: process_pb2.ProcessConfig, life: _Life) -> 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    notifier = _Notifier(os.environ.get("NOTIFY_SOCKET"))
+    liveness = Liveness(os.environ)
     try:
         async with standing(room, config) as process:
             await process.health.set_serving(True)
             process.journal.write("process.started")
             process.log.info("process.started", pid=os.getpid())
             life.was_ready = True
-            notifier.say("READY=1")
+            liveness.ready()
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _WATCHDOG_S)
-                notifier.say("WATCHDOG=1")
-            notifier.say("STOPPING=1")
+                liveness.alive()
+            liveness.stopping()
             await process.health.set_serving(False)
             process.journal.write("process.stopping")
     finally:
-        notifier.close()
+        liveness.close()

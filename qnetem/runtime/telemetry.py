@@ -66,16 +66,25 @@ class Telemetry:
 
 
 async def publish_forever(
-    telemetry: Telemetry, config: process_pb2.TelemetryConfig, authority_path: str, testbed: str, process: str
+    telemetry: Telemetry,
+    config: process_pb2.TelemetryConfig,
+    own: process_pb2.CredentialPaths,
+    testbed: str,
+    process: str,
 ) -> None:
-    """Publish what is handed over until cancelled; reconnect with backoff. A dead broker costs messages only."""
+    """Publish what is handed over until cancelled; reconnect with backoff. A dead broker costs messages only.
+
+    The testbed's broker is shown the process's `own` certificate too; one of another authority is not.
+    """
     import aiomqtt  # imported here: a process without telemetry does not pay for it
 
     telemetry.open()
     attempt = 0
     while True:
         try:
-            context = ssl.create_default_context(cafile=config.authority_path or authority_path)
+            context = ssl.create_default_context(cafile=config.authority_path or own.authority_path)
+            if not config.authority_path:
+                context.load_cert_chain(own.certificate_path, own.key_path)
             password = Path(config.password_path).read_text().strip() if config.password_path else None
             async with aiomqtt.Client(
                 config.host,

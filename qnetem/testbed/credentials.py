@@ -24,6 +24,7 @@ __all__ = ["ADMIN", "MQTT_OPERATOR", "SUPERVISOR", "make_missing"]
 SUPERVISOR: Final = "supervisor"
 ADMIN: Final = "admin"
 MQTT_OPERATOR: Final = "operator"
+# a party is dialled by its bare name where each has a host of its own
 _LOCAL: Final = ("localhost",)
 _SALT_BYTES: Final = 12
 
@@ -93,7 +94,7 @@ def _issue(layout: Layout, testbed: str, authority: Authority, party: _Party) ->
     dns_names = () if party.kind in ("sae", "operator") else (identity.dns_name(testbed, party.kind, party.name),)
     issued = authority.issue(
         identity.uri(testbed, party.kind, party.name),
-        (*dns_names, *_LOCAL) if party.is_local else dns_names,
+        (*dns_names, *_LOCAL, party.name) if party.is_local else dns_names,
         (HOST,) if party.is_local else (),
         common_name=party.name,
     )

@@ -38,7 +38,16 @@ def access_text(testbed: str, usernames: Iterable[str]) -> str:
 
 
 def config_text(
-    host: str, port: int, *, certificate: str, key: str, authority: str, users: str, access: str, user: str
+    host: str,
+    port: int,
+    *,
+    certificate: str,
+    key: str,
+    authority: str,
+    users: str,
+    access: str,
+    user: str,
+    is_mutual: bool = False,
 ) -> str:
     """Return a configuration: TLS, a password for everyone, nothing kept on disk.
 
@@ -51,6 +60,7 @@ def config_text(
         users: The password file.
         access: The access file.
         user: Whom to be when started by root; otherwise it would be one who cannot read these files.
+        is_mutual: Clients have to show a certificate of the authority, besides their password.
     """
     settings = {
         "user": user,
@@ -67,5 +77,7 @@ def config_text(
         "keyfile": key,
         "tls_version": "tlsv1.2",
     }
+    if is_mutual:
+        settings["require_certificate"] = "true"
     lines = [f"{name} {value}" for name, value in settings.items()]
     return "\n".join([*lines, "log_type error", "log_type warning"]) + "\n"

@@ -1,0 +1,1 @@
+"""qnetem.testbed.containers: a testbed as containers: networks, files, and what runs in them."""

@@ -1,0 +1,242 @@
+"""qnetem.testbed.containers.rendering: a testbed as a file for docker compose, the same bytes every time. Pure."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from qnetem import __version__
+from qnetem.testbed.containers.networks import CARRIERS, Network, networks
+from qnetem.testbed.containers.services import HOME, Limits, command, host_ports, limits, refuse_what_cannot_be
+from qnetem.testbed.plan import BROKER, ProcessPlan, planned
+from qnetem.topology.model import Topology
+from qnetem.topology.rendering import render
+from qnetem.v1 import process_pb2
+
+__all__ = ["Deployment", "compose_files"]
+
+_USER: Final = "10001:10001"
+_FRESH_S: Final = 5
+_MOSQUITTO: Final = "eclipse-mosquitto:2"
+_PROMETHEUS: Final = "prom/prometheus:latest"
+# 8883, listening: the broker's container has neither a certificate of a client nor a client
+_MQTT_HEALTH: Final = "grep -q ':22B3 .* 0A ' /proc/net/tcp /proc/net/tcp6"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where and how a testbed is to be deployed.
+
+    Attributes:
+        pool: IPv4 network that all subnets are cut from.
+        source: Name of the topology file, for the header.
+        text: What that file says.
+        build_context: Where the image is built from, relative to the compose file; None: it is there, or pulled.
+    """
+
+    pool: str
+    source: str
+    text: str
+    build_context: str | None = None
+
+
+def compose_files(topology: Topology, deployment: Deployment) -> dict[str, str]:
+    """Return the files of a compose project, by name.
+
+    Raises:
+        BadInputError: The topology cannot be carried into containers, or its subnets do not fit.
+    """
+    processes, _ = planned(topology)
+    refuse_what_cannot_be(topology, processes)
+    nets = networks(topology, processes, deployment.pool)
+    header = f"# Made by qnetem {__version__} from {deployment.source} (digest {topology.digest}). Do not edit."
+    text = _Compose(topology, processes, nets, deployment).text()
+    return {
+        "docker-compose.yml": f"{header}\n{text}",
+        "topology.yaml": f"{header}\n{_alone(topology, deployment.text)}",
+        "prometheus.yml": f"{header}\n{_prometheus(processes, nets)}",
+        "credentials/.gitignore": "*\n!.gitignore\n",
+    }
+
+
+def _alone(topology: Topology, text: str) -> str:
+    """Return a file that says the same and names no other: the topology's own, where it can."""
+    has_tables = any(link.series for link in topology.links.values())
+    return render(topology) if has_tables else text
+
+
+class _Compose:
+    """The lines of the file, service after service."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        processes: Mapping[str, ProcessPlan],
+        nets: Mapping[str, Network],
+        deployment: Deployment,
+    ) -> None:
+        self._topology = topology
+        self._processes = processes
+        self._nets = nets
+        self._deployment = deployment
+        self._ports = host_ports(topology)
+
+    def text(self) -> str:
+        return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        name = self._topology.name
+        yield f"name: qnetem-{name}"
+        yield ""
+        yield from _HARDENED.splitlines()
+        yield "x-process: &process"
+        yield "  <<: *hardened"
+        yield f"  image: {_image()}"
+        yield f'  user: "{_USER}"'
+        yield "  init: true"
+        yield "  restart: unless-stopped"
+        yield "  stop_grace_period: 10s"
+        yield "  depends_on: {pki: {condition: service_completed_successfully}}"
+        yield f"  healthcheck: {_health(_heartbeat_test())}"
+        yield ""
+        yield "services:"
+        yield from self._pki()
+        for plan in self._processes.values():
+            yield from self._broker(plan) if plan.kind == process_pb2.PROCESS_KIND_BROKER else self._process(plan)
+        yield from self._operator()
+        yield from self._prometheus()
+        yield ""
+        yield "networks:"
+        for net in self._nets.values():
+            yield f"  {net.name}:"
+            if net.is_internal:
+                yield "    internal: true"
+            yield f'    ipam: {{config: [{{subnet: "{net.subnet}", ip_range: "{net.dynamic}"}}]}}'
+        yield ""
+        yield "volumes:"
+        for volume in (*self._volumes(), "authority"):
+            yield f"  {volume}: {{}}"
+
+    def _volumes(self) -> tuple[str, ...]:
+        return (*self._processes, "operator")
+
+    def _pki(self) -> Iterator[str]:
+        yield "  # makes what is secret, at the first start, and gives each container its own"
+        yield "  pki:"
+        yield "    <<: *hardened"
+        yield f"    image: {_image()}"
+        if self._deployment.build_context is not None:
+            yield f"    build: {{context: {self._deployment.build_context}, dockerfile: compose/Dockerfile}}"
+        yield '    user: "0:0"'
+        yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
+        yield "    network_mode: none"
+        yield '    restart: "no"'
+        owner = _USER.partition(":")[0]
+        yield f"    command: {_flow(('python', '-m', 'qnetem.testbed.containers', '--owner', owner))}"
+        ports = ",".join(f"{node}={port}" for node, port in self._ports.items())
+        yield f'    environment: {{QNETEM_POOL: "{self._deployment.pool}", QNETEM_HTTPS_PORTS: "{ports}"}}'
+        yield "    volumes:"
+        yield f"      - ./topology.yaml:{HOME}/topology.yaml:ro"
+        yield f"      - authority:{HOME}/.qnetem"
+        for volume in self._volumes():
+            yield f"      - {volume}:/volumes/{volume}"
+
+    def _process(self, plan: ProcessPlan) -> Iterator[str]:
+        yield f"  {plan.name}:"
+        yield "    <<: *process"
+        yield f"    command: {_flow(command(self._topology.name, plan))}"
+        if plan.kind == process_pb2.PROCESS_KIND_NODE:
+            yield f'    ports: ["127.0.0.1:{self._ports[plan.name]}:8443"]'
+        yield from self._common(plan.name, limits(plan))
+
+    def _broker(self, plan: ProcessPlan) -> Iterator[str]:
+        yield f"  {plan.name}:"
+        yield "    <<: *process"
+        yield f"    image: {_MOSQUITTO}"
+        yield f"    entrypoint: {_flow(command(self._topology.name, plan))}"
+        yield f"    healthcheck: {_health(_MQTT_HEALTH)}"
+        yield from self._common(plan.name, limits(plan))
+
+    def _common(self, name: str, limit: Limits) -> Iterator[str]:
+        yield f"    volumes: [{name}:{HOME}]"
+        yield "    networks:"
+        for net in self._nets.values():
+            if name in net.addresses:
+                yield f"      {net.name}: {{ipv4_address: {net.addresses[name]}}}"
+        bounds = f'cpus: "{limit.cpus:g}", memory: {limit.memory}, pids: {limit.pids}'
+        yield f"    deploy: {{resources: {{limits: {{{bounds}}}}}}}"
+
+    def _operator(self) -> Iterator[str]:
+        yield "  # docker compose run --rm operator VERB ...: the command line, where it reaches everybody"
+        yield "  operator:"
+        yield "    <<: *hardened"
+        yield f"    image: {_image()}"
+        yield "    profiles: [operator]"
+        yield '    user: "0:0"'
+        yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
+        yield "    init: true"
+        yield "    entrypoint: [qnetem]"
+        yield "    working_dir: /credentials"
+        yield f"    environment: {{QNETEM_TOPOLOGY: {HOME}/topology.yaml}}"
+        yield f"    volumes: [operator:{HOME}, ./credentials:/credentials]"
+        yield f"    networks: {_flow(self._hub_networks())}"
+
+    def _prometheus(self) -> Iterator[str]:
+        yield "  prometheus:"
+        yield "    <<: *hardened"
+        yield f"    image: {_PROMETHEUS}"
+        yield "    profiles: [prometheus]"
+        yield '    user: "65534:65534"'
+        yield "    restart: unless-stopped"
+        yield '    ports: ["127.0.0.1:9090:9090"]'
+        yield "    volumes: [./prometheus.yml:/etc/prometheus/prometheus.yml:ro]"
+        yield '    tmpfs: ["/prometheus:uid=65534,gid=65534,mode=0700"]'
+        yield f"    networks: {_flow(self._hub_networks())}"
+
+    def _hub_networks(self) -> Sequence[str]:
+        return [CARRIERS, *(f"{node}-management" for node in self._topology.nodes)]
+
+
+_HARDENED: Final = """\
+x-hardened: &hardened
+  read_only: true
+  cap_drop: [ALL]
+  security_opt: ["no-new-privileges:true"]
+  tmpfs: ["/run/qnetem:uid=10001,gid=10001,mode=0700", "/tmp:mode=1777"]"""
+
+
+def _image() -> str:
+    return f"${{QNETEM_IMAGE:-qnetem:{__version__}}}"
+
+
+def _heartbeat_test() -> str:
+    age = "$$(( $$(date +%s) - $$(stat -c %Y /run/qnetem/heartbeat) ))"
+    return f"[ {age} -lt {_FRESH_S} ]"
+
+
+def _health(test: str) -> str:
+    return f'{{test: ["CMD-SHELL", "{test}"], interval: 3s, timeout: 5s, retries: 3, start_period: 60s}}'
+
+
+def _flow(words: Iterable[str]) -> str:
+    return json.dumps(list(words))
+
+
+def _prometheus(processes: Mapping[str, ProcessPlan], nets: Mapping[str, Network]) -> str:
+    targets = []
+    for plan in processes.values():
+        if plan.name == BROKER:
+            continue  # a mosquitto tells its figures under $SYS
+        is_node = plan.kind == process_pb2.PROCESS_KIND_NODE
+        net = nets[f"{plan.name}-management" if is_node else CARRIERS]
+        targets.append(f'      - {{targets: ["{net.addresses[plan.name]}:9100"], labels: {{process: {plan.name}}}}}')
+    return "\n".join(
+        (
+            "global: {scrape_interval: 5s}",
+            "scrape_configs:",
+            "  - job_name: qnetem",
+            "    static_configs:",
+            *targets,
+            "",
+        )
+    )
