@@ -63,6 +63,7 @@ class KeyAdminServicer(pb_grpc.KeyAdminServiceServicer):
             head_seq=verdict.head.seq,
             head_mac=verdict.head.mac,
             fault=verdict.fault,
+            first_seq=verdict.first_seq,
         )
 
     async def TraceKey(self, request: pb.TraceKeyRequest, context: Any) -> pb.TraceKeyResponse:

@@ -12,6 +12,9 @@ AN ENTRY is one line of JSON: `seq` (1, 2, 3, ..), `wall_s`, `emulated_s`, `even
 `digest` (when a value was named), the fields, and last `mac`: HMAC-SHA256, under a secret of the KME, of the mac before
 it and the line up to `,"mac"`. Altering, leaving out, inserting or moving a line breaks the chain; the last line's seq
 and mac lie in the sealed store, so that cutting the file short shows too.
+
+AN ANCHOR is what the chain begins behind when its oldest entries were removed: seq and mac of the last of them, in the
+store under a seal of the same secret, so that nobody else can move it.
 """
 
 import hmac
@@ -22,12 +25,28 @@ from typing import Any, Final
 
 from qnetem.runtime.errors import BadInputError
 
-__all__ = ["EVENTS", "FIRST_MAC", "Field", "Head", "Note", "Trail", "chained", "digest_of", "record", "split_line"]
+__all__ = [
+    "EVENTS",
+    "FIRST_MAC",
+    "Field",
+    "Head",
+    "Note",
+    "Trail",
+    "chained",
+    "digest_of",
+    "mac_of",
+    "record",
+    "seal_of",
+    "seq_of",
+    "split_line",
+    "wall_of",
+]
 
 Field = str | int | float | bool | None
 
 # Event, and what it says. Others add theirs here: a name that is not listed is refused.
 EVENTS: Final[dict[str, str]] = {
+    "audit.cut": "The oldest entries were removed as old: first_seq, last_seq, and last_mac of the last of them.",
     "store.key.rotated": "The store is sealed under a new storage key.",
     "block.available": "Key bits were made with a peer: link_id, block_id, bits.",
     "block.quarantined": "Key bits that the peer does not hold, or holds otherwise, were destroyed.",
@@ -152,3 +171,23 @@ def split_line(line: bytes) -> tuple[bytes, bytes] | None:
         return body, bytes.fromhex(rest[:64].decode())
     except ValueError:
         return None
+
+
+def seal_of(secret: bytes, anchor: Head) -> bytes:
+    """Return the seal of an anchor."""
+    return hmac.digest(secret, b"anchor\0" + anchor.seq.to_bytes(8, "big") + anchor.mac, "sha256")
+
+
+def seq_of(line: bytes) -> int:
+    """Return the seq of a line; 0 when it has none."""
+    digits = line.removeprefix(b'{"seq":').partition(b",")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def wall_of(line: bytes) -> float:
+    """Return the wall second of a line; 0 when it has none."""
+    text = line.partition(b'"wall_s":')[2].partition(b",")[0]
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

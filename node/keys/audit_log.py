@@ -3,25 +3,33 @@
 Entries are written twice: into the store's outbox, by the very transaction whose effects they tell, and, when that has
 committed, behind the file. What a crash kept from the file is brought there from the outbox at the next start; the
 outbox is emptied once the file is on the disk. So the file needs no commit of its own.
+
+A file that is large or old is closed and another begun; the chain goes on over files. The oldest closed files go when
+there is too much of them: the store gets an anchor first, so that what is left can be checked as before.
 """
 
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from node.keys.audit import FIRST_MAC, Head, chained, mac_of, split_line
+from node.keys.audit import Head, chained, record, seal_of, seq_of, wall_of
+from node.keys.audit_files import AuditFiles, AuditLimits, last_entry
 from node.keys.connection import of
+from qnetem.runtime import crashpoint
 from qnetem.runtime.errors import StorageError
 from qnetem.runtime.log import get_logger
 
-__all__ = ["AuditLog", "Verdict", "head_of", "lines_about", "verify"]
+__all__ = ["AuditLimits", "AuditLog", "anchor_of", "head_of"]
 
 # entries in the outbox before the file is brought to the disk
 _OUTBOX_ENTRIES: Final = 4096
+_CUT: Final = "trail.cut"
+for _when, _what in (("before", "not durable"), ("after", "durable, the files are still there")):
+    crashpoint.declare(f"{_CUT}.{_when}", f"the trail has an anchor behind its oldest files: {_what}")
 _log = get_logger("node.keys.audit")
 
 
@@ -31,32 +39,62 @@ def head_of(db: sqlite3.Connection) -> Head:
     return Head(seq, bytes(mac))
 
 
+def anchor_of(db: sqlite3.Connection) -> Head:
+    """Return the last entry that was removed as old; the beginning when none was.
+
+    Raises:
+        StorageError: Its seal is not that of this KME.
+    """
+    row = db.execute("SELECT seq, mac, seal FROM audit_anchor").fetchone()
+    if row is None:
+        return Head()
+    anchor = Head(row[0], bytes(row[1]))
+    if seal_of(of(db).trail.secret, anchor) != row[2]:
+        raise StorageError("the anchor of the trail was altered")
+    return anchor
+
+
 class AuditLog:
     """Writes the trail; used by the store's writing thread alone."""
 
-    def __init__(self, path: Path, wall_s: Callable[[], float] = time.time) -> None:
-        """Append to `path`; nothing is opened before `open`."""
+    def __init__(
+        self,
+        path: Path,
+        limits: AuditLimits = AuditLimits(),  # noqa: B008 frozen
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        """Append to `path`, and cut it by `limits`; nothing is opened before `open`."""
         self.path = path
+        self.files = AuditFiles(path)
+        self._limits = limits
         self._wall_s = wall_s
         self._fd = -1
         self._is_failing = False
+        self._is_stuck = False
+        self._size_bytes = 0
+        # of the first entry of the file that grows; None: it is empty
+        self._first: tuple[int, float] | None = None
         self._head = Head()
         self._pending: tuple[bytes, Head] | None = None
         self._first_in_outbox = 1
 
     def open(self, db: sqlite3.Connection) -> None:
-        """Open the file, made 0600 when new, and bring it what the outbox holds.
+        """Open the file that grows, made 0600 when new, and bring it what the outbox holds.
 
         Raises:
             StorageError: It cannot be opened; names it.
         """
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = self.files.open()
+            first = os.pread(self._fd, 1 << 12, 0)
+            self._first = (seq_of(first), wall_of(first)) if first else None
         except OSError as error:
             raise StorageError(f"audit trail {self.path}: {error.strerror}") from error
         self._head = head_of(db)
         self._first_in_outbox = self._head.seq + 1
         self._catch_up(db)
+        with suppress(StorageError):  # who verifies is told
+            self._remove(anchor_of(db))
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -110,9 +148,12 @@ class AuditLog:
 
     def _write(self, lines: bytes) -> bool:
         view = memoryview(lines)
+        self._first = self._first or (seq_of(lines), wall_of(lines))
         try:
             while view:
-                view = view[os.write(self._fd, view) :]
+                count = os.write(self._fd, view)
+                self._size_bytes += count
+                view = view[count:]
         except OSError as error:
             self._failed(error)
             return False
@@ -145,78 +186,87 @@ class AuditLog:
         span = 1 << 16
         tail = os.pread(self._fd, span, max(0, size - span))
         whole = tail.rfind(b"\n") + 1
+        self._size_bytes = size - len(tail) + whole
         if whole < len(tail):
-            os.ftruncate(self._fd, size - len(tail) + whole)
+            os.ftruncate(self._fd, self._size_bytes)
         lines = tail[:whole].splitlines(keepends=True)
-        return _seq_of(lines[-1]) if lines else 0
+        if not self._size_bytes:
+            self._first = None
+        return seq_of(lines[-1]) if lines else 0
 
+    # cutting
 
-def _seq_of(line: bytes) -> int:
-    digits = line.removeprefix(b'{"seq":').partition(b",")[0]
-    return int(digits) if digits.isdigit() else 0
+    def turn(self, db: sqlite3.Connection, emulated_s: float) -> None:
+        """Begin another file when the one that grows is large or old, and remove what is too much. Between commits.
 
+        What fails here, such as a full disk, is tried again and costs nothing but the space.
+        """
+        if self._first is None or self._is_failing:
+            return
+        first_seq, first_wall_s = self._first
+        is_old = self._wall_s() - first_wall_s >= self._limits.segment_s
+        if not is_old and self._size_bytes < self._limits.segment_bytes:
+            return
+        self.fold(db)
+        if self._is_failing or self._first_in_outbox <= self._head.seq:
+            return
+        try:
+            fd = self.files.close(first_seq)
+        except OSError as error:
+            self._stuck(error.strerror or type(error).__name__)
+            return
+        os.close(self._fd)
+        self._fd, self._first, self._size_bytes, self._is_stuck = fd, None, 0, False
+        _log.info("audit.file.closed", first_seq=first_seq, last_seq=self._head.seq)
+        try:
+            self._prune(db, emulated_s)
+        except (OSError, StorageError) as error:
+            self._stuck(getattr(error, "strerror", None) or str(error))
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check of a trail found.
+    def _prune(self, db: sqlite3.Connection, emulated_s: float) -> None:
+        """Set an anchor behind the oldest closed files when there is too much of them, then remove them."""
+        before = anchor = anchor_of(db)
+        closed = self.files.closed(anchor.seq)
+        left_bytes = sum(one.path.stat().st_size for one in closed)
+        ends = [one.first_seq - 1 for one in closed[1:]] + [self._head.seq]
+        for segment, end_seq in zip(closed, ends, strict=True):
+            last = last_entry(segment.path, of(db).trail.secret, anchor)
+            if last is None or last[0].seq != end_seq:
+                self._stuck(f"{segment.path.name} is not what was written: nothing is removed")
+                break
+            if left_bytes <= self._limits.keep_bytes and self._wall_s() - last[1] <= self._limits.keep_s:
+                break
+            anchor = last[0]
+            left_bytes -= segment.path.stat().st_size
+        if anchor == before:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            record(db, "audit.cut", first_seq=before.seq + 1, last_seq=anchor.seq, last_mac=anchor.mac.hex())
+            self.seal(db, emulated_s)
+            sealed = seal_of(of(db).trail.secret, anchor)
+            db.execute("INSERT OR REPLACE INTO audit_anchor VALUES (1, ?, ?, ?)", (anchor.seq, anchor.mac, sealed))
+            crashpoint.reach(f"{_CUT}.before")
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            self.discard(db)
+            raise
+        self.append(db)
+        crashpoint.reach(f"{_CUT}.after")
+        self._remove(anchor)
 
-    Attributes:
-        entry_count: Whole lines whose chain holds, from the first.
-        head: The last entry as the store knows it.
-        fault: What is wrong and where; empty: nothing.
-    """
+    def _remove(self, anchor: Head) -> None:
+        """Remove the files of which an anchor tells."""
+        try:
+            for segment in self.files.closed():
+                if segment.first_seq <= anchor.seq:
+                    segment.path.unlink()
+        except OSError as error:
+            self._stuck(error.strerror or type(error).__name__)
 
-    entry_count: int
-    head: Head
-    fault: str
-
-
-def verify(path: Path, secret: bytes, head: Head, known: Head = Head()) -> Verdict:  # noqa: B008 frozen
-    """Check the whole trail: every mac, that no entry is missing, and that it reaches the head.
-
-    Args:
-        path: The file.
-        secret: Of the KME's chain.
-        head: The last entry as the sealed store knows it; the file may go on behind it by now.
-        known: An entry that somebody outside remembers: what lies there must still be it.
-    """
-    seq, mac = 0, FIRST_MAC
-    fault = ""
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                parts = split_line(line)
-                if parts is None:
-                    return Verdict(seq, head, f"line {seq + 1}: is not an entry")
-                if _seq_of(line) != seq + 1:
-                    fault = f"line {seq + 1}: entry {_seq_of(line)} stands where {seq + 1} is due"
-                elif mac_of(secret, mac, parts[0]) != parts[1]:
-                    fault = f"entry {seq + 1}: was altered, or what stood before it"
-                elif seq + 1 == known.seq and parts[1] != known.mac:
-                    fault = f"entry {seq + 1}: is another one than was seen before"
-                elif seq + 1 == head.seq and parts[1] != head.mac:
-                    fault = f"entry {seq + 1}: is not the one that the store knows"
-                if fault:
-                    return Verdict(seq, head, fault)
-                seq, mac = seq + 1, parts[1]
-    except OSError as error:
-        return Verdict(seq, head, f"cannot be read: {error.strerror}")
-    if seq < head.seq:
-        fault = f"cut short: ends with entry {seq}, the store knows {head.seq}"
-    elif head.seq < known.seq:
-        fault = f"rolled back: the store knows entry {head.seq}, {known.seq} was seen before"
-    return Verdict(seq, head, fault)
-
-
-def lines_about(path: Path, key_id: str) -> Iterator[bytes]:
-    """Yield the entries about a key, in order.
-
-    Raises:
-        StorageError: The file cannot be read; names it.
-    """
-    wanted = b'"key_id":"%s"' % key_id.encode()
-    try:
-        with path.open("rb") as file:
-            yield from (line for line in file if wanted in line)
-    except OSError as error:
-        raise StorageError(f"audit trail {path}: {error.strerror}") from error
+    def _stuck(self, detail: str) -> None:
+        if not self._is_stuck:
+            _log.error("audit.file.stuck", path=str(self.path), detail=detail)
+        self._is_stuck = True

@@ -1,13 +1,16 @@
 """node.keys.audit_trail: a KME's audit trail to those who use it: record, verify, read. Wiring."""
 
 import asyncio
-from typing import Final
+import sqlite3
+from typing import BinaryIO, Final
 
 from node.keys import audit, audit_log
 from node.keys.audit import Field, Head
-from node.keys.audit_log import Verdict
+from node.keys.audit_check import Verdict, verify
+from node.keys.audit_files import lines_about
 from node.keys.connection import of
 from node.keys.group_commit import GroupCommit, declare_step
+from qnetem.runtime.errors import StorageError
 
 __all__ = ["AuditTrail"]
 
@@ -33,9 +36,17 @@ class AuditTrail:
         await self._commit.run(_RECORD, lambda db: audit.record(db, event, key_id=key_id, value=value, **fields))
 
     async def verify(self, known: Head = Head()) -> Verdict:  # noqa: B008 frozen
-        """Check the trail, against an entry too that somebody outside remembers; see audit_log.verify."""
-        secret, head = await self._commit.run(None, lambda db: (of(db).trail.secret, audit_log.head_of(db)))
-        return await asyncio.to_thread(audit_log.verify, self._commit.audit_log.path, secret, head, known)
+        """Check the trail, against an entry too that somebody outside remembers; see audit_check.verify."""
+
+        def begun(db: sqlite3.Connection) -> tuple[bytes, Head, Head, list[BinaryIO]]:
+            # by the thread that writes, cuts and removes: what is seen belongs together
+            return of(db).trail.secret, audit_log.head_of(db), audit_log.anchor_of(db), self._opened(db)
+
+        try:
+            secret, head, anchor, files = await self._commit.run(None, begun)
+        except StorageError as error:
+            return Verdict(0, Head(), str(error))
+        return await asyncio.to_thread(verify, files, secret, head, anchor, known)
 
     async def lines_about(self, key_id: str) -> list[bytes]:
         """Return the entries about a key, in order, as lines of JSON.
@@ -43,5 +54,15 @@ class AuditTrail:
         Raises:
             StorageError: The trail cannot be read.
         """
-        path = self._commit.audit_log.path
-        return await asyncio.to_thread(lambda: list(audit_log.lines_about(path, key_id)))
+        files = await self._commit.run(None, self._opened)
+        try:
+            return await asyncio.to_thread(lambda: list(lines_about(files, key_id)))
+        except OSError as error:
+            raise StorageError(f"audit trail {self._commit.audit_log.path}: {error.strerror}") from error
+
+    def _opened(self, db: sqlite3.Connection) -> list[BinaryIO]:
+        log = self._commit.audit_log
+        try:
+            return log.files.opened(audit_log.anchor_of(db).seq)
+        except OSError as error:
+            raise StorageError(f"{log.path.name} cannot be read: {error.strerror}") from error

@@ -9,12 +9,14 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from node.keys.audit_files import AuditLimits
 from node.keys.audit_log import AuditLog
 from node.keys.connection import StoreConnection, unlock
 from node.keys.schema import broken, open_database
@@ -60,18 +62,27 @@ class _Job:
 class GroupCommit:
     """The only one that touches the database at `path`."""
 
-    def __init__(self, path: Path, key_path: Path | None = None, emulated_s: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key_path: Path | None = None,
+        emulated_s: Callable[[], float] = lambda: 0.0,
+        audit_limits: AuditLimits = AuditLimits(),  # noqa: B008 frozen
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
         """Nothing is opened before `open`.
 
         Args:
             path: The database; the audit trail lies beside it.
             key_path: The file of its storage key; None: beside it too.
             emulated_s: Emulated time, for the audit trail.
+            audit_limits: How that is cut, and what of it is kept.
+            wall_s: Wall clock, for it too.
         """
         self._path = path
         self._key_path = key_path
         self._emulated_s = emulated_s
-        self.audit_log = AuditLog(path.with_suffix(".audit.jsonl"))
+        self.audit_log = AuditLog(path.with_suffix(".audit.jsonl"), audit_limits, wall_s)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_dead = False
@@ -172,6 +183,7 @@ class GroupCommit:
                     raise
                 finally:
                     _settle(jobs)
+                self._turn(db)
                 is_dirty = True
             if batch[-1] is None:
                 break
@@ -234,10 +246,15 @@ class GroupCommit:
         if db.in_transaction:
             db.execute("RELEASE job")
 
+    def _turn(self, db: StoreConnection) -> None:
+        with suppress(sqlite3.Error):  # as of `_fold`
+            self.audit_log.turn(db, self._emulated_s())
+
     def _fold(self, db: StoreConnection) -> None:
         # a full disk: the log stays, and is complete; the next commit tells those who wait
         with suppress(sqlite3.Error):
             self.audit_log.fold(db)
+            self.audit_log.turn(db, self._emulated_s())
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from node.keys import audit, blocks, connection, expiry, hybrid_ledger, ledger, pools, transfers
+from node.keys.audit_files import AuditLimits
 from node.keys.audit_trail import AuditTrail
 from node.keys.authentication import Authentication
 from node.keys.group_commit import GroupCommit, declare_step
@@ -54,13 +55,14 @@ class KeyStore:
         now_s: Callable[[], float] = time.time,
         emulated_s: Callable[[], float] | None = None,
         key_path: Path | None = None,
+        audit_limits: AuditLimits = AuditLimits(),  # noqa: B008 frozen
     ) -> None:
         """Nothing is opened before `open`; see `open_store`."""
         self.limits = limits
         self._reproducible_secret = reproducible_secret
         self._now_s = now_s
         self._emulated_s = emulated_s or now_s
-        self._commit = GroupCommit(path, key_path, self._emulated_s)
+        self._commit = GroupCommit(path, key_path, self._emulated_s, audit_limits, now_s)
         self.audit: Final = AuditTrail(self._commit)
         self.authentication: Final = Authentication(self._commit)
         self._ahead: dict[str, tuple[int, int]] = {}
@@ -307,6 +309,7 @@ async def open_store(
     now_s: Callable[[], float] = time.time,
     emulated_s: Callable[[], float] | None = None,
     key_path: Path | None = None,
+    audit_limits: AuditLimits = AuditLimits(),  # noqa: B008 frozen
 ) -> AsyncIterator[KeyStore]:
     """Open the key store at `path` while the block runs.
 
@@ -318,12 +321,13 @@ async def open_store(
         now_s: Wall clock, seconds.
         emulated_s: Emulated time, seconds, which keys expire by; None: as `now_s`.
         key_path: The file of the storage key that the store is sealed under; None: one beside it, made when new.
+        audit_limits: How the audit trail is cut into files, and what of it is kept.
 
     Raises:
         WrongStorageKeyError: It is sealed under another storage key.
         StorageError: It cannot be used; names the path.
     """
-    store = KeyStore(path, limits, reproducible_secret, now_s, emulated_s, key_path)
+    store = KeyStore(path, limits, reproducible_secret, now_s, emulated_s, key_path, audit_limits)
     await store.open()
     try:
         yield store

@@ -83,9 +83,13 @@ def pool_rows(values: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 def audit_rows(verdicts: "list[AuditVerdict]") -> list[tuple[str, str, str]]:
     """Return verdicts as rows: node, entries, what was found."""
     return [
-        (one.node, "-" if one.unknown else str(one.entry_count), one.unknown or one.fault or "whole")
+        (one.node, "-" if one.unknown else str(one.entry_count), one.unknown or one.fault or _whole(one.first_seq))
         for one in verdicts
     ]
+
+
+def _whole(first_seq: int) -> str:
+    return "whole" if first_seq == 1 else f"whole, from entry {first_seq} on"
 
 
 def trace_rows(entries: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:

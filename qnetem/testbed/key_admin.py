@@ -27,7 +27,7 @@ class AuditVerdict:
 
     Attributes:
         node: Whose.
-        entry_count: Entries whose chain holds.
+        entry_count: Entries whose chain holds, from `first_seq` on; those before were removed as old.
         fault: What is wrong; empty: nothing.
         unknown: Why it could not be checked; empty: it was.
     """
@@ -36,6 +36,7 @@ class AuditVerdict:
     entry_count: int = 0
     fault: str = ""
     unknown: str = ""
+    first_seq: int = 1
 
 
 class KeyAdmin:
@@ -70,7 +71,7 @@ class KeyAdmin:
             if isinstance(answer, QnetemError):
                 verdicts.append(AuditVerdict(node, unknown=str(answer) or answer.reason))
                 continue
-            verdicts.append(AuditVerdict(node, answer.entry_count, answer.fault))
+            verdicts.append(AuditVerdict(node, answer.entry_count, answer.fault, "", max(1, answer.first_seq)))
             if not answer.fault:
                 known[node] = answer.head_seq, answer.head_mac.hex()
         try:

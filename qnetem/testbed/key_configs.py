@@ -7,7 +7,7 @@ from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Topology
 from qnetem.v1 import process_pb2
 from qnetem.v1.process_pb2 import KeyDeliveryConfig, KeyPolicyConfig
 
-__all__ = ["external_kme", "key_delivery", "policies_at", "prefills_at"]
+__all__ = ["audit_at", "external_kme", "key_delivery", "policies_at", "prefills_at"]
 
 _SAE_ID_FROM: Final = {
     "cn": KeyDeliveryConfig.SAE_ID_FROM_COMMON_NAME,
@@ -39,6 +39,17 @@ def prefills_at(topology: Topology, node: str) -> Iterator[process_pb2.PrefillCo
         if node in prefill.between:
             peer = next(other for other in prefill.between if other != node)
             yield process_pb2.PrefillConfig(peer_node=peer, low_bits=prefill.low_bits, high_bits=prefill.high_bits)
+
+
+def audit_at(topology: Topology) -> process_pb2.AuditConfig:
+    """Return how a node cuts and keeps its audit trail."""
+    audit = topology.audit
+    return process_pb2.AuditConfig(
+        segment_bytes=audit.segment_bytes,
+        segment_s=audit.segment_s,
+        keep_bytes=audit.keep_bytes,
+        keep_s=audit.keep_s or 0.0,
+    )
 
 
 def external_kme(topology: Topology, link: Link, external: ExternalKmes, node: str) -> process_pb2.ExternalKmeConfig:

@@ -164,6 +164,16 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditFiles:
+    """How the audit trails of the nodes are cut into files, and what of them is kept. Host time; None: for ever."""
+
+    segment_bytes: int = 64_000_000
+    segment_s: float = 86_400.0
+    keep_bytes: int = 1_000_000_000
+    keep_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """A quantum network, ready to be planned. Mappings keep the order of the file and are read-only."""
 
@@ -193,6 +203,7 @@ class Topology:
     prefills: tuple[Prefill, ...] = ()
     # Keys that leave a node's neighbourhood go in so many shares over paths without a relay in common.
     share_count: int = 1
+    audit: AuditFiles = AuditFiles()
 
     @property
     def has_broker(self) -> bool:

@@ -77,6 +77,15 @@ SECRET_RATE: Final = Quantity(
 )
 BURST: Final = Quantity(name="a size", units=_SIZES, minimum=8, maximum=10**12, is_whole=True, example="4kbit")
 KEY_SIZE: Final = Quantity(name="a size", units=_SIZES, minimum=8, maximum=65_536, is_whole=True, example="256bit")
+FILE_SIZE: Final = Quantity(
+    name="a size",
+    units={"kB": 3, "MB": 6, "GB": 9},
+    minimum=10_000,
+    maximum=10**15,
+    is_whole=True,
+    example="64MB",
+)
+FILE_AGE: Final = Quantity(name="a time", units=_SPANS, multiples=_LONG_SPANS, minimum=1, maximum=1e9, example="1d")
 LIFETIME: Final = Quantity(
     name="a time", units=_SPANS, multiples=_LONG_SPANS, minimum=1e-3, maximum=1e9, example="10min"
 )

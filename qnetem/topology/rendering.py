@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from qnetem.topology import fields, series
-from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Prefill, Topology
+from qnetem.topology.model import AuditFiles, ExternalKmes, KeyPolicy, Link, Prefill, Topology
 from qnetem.topology.policies import POLICY
-from qnetem.topology.quantities import KEY_SIZE, POOL
+from qnetem.topology.quantities import FILE_AGE, FILE_SIZE, KEY_SIZE, POOL
 
 __all__ = ["as_file", "render", "to_yaml"]
 
@@ -50,11 +50,21 @@ def as_file(topology: Topology) -> dict[str, Any]:
             **asdict(topology.key_service),
             **({"storage_key_file": topology.storage_key_file} if topology.storage_key_file else {}),
             **({"prefill": [_prefill(one) for one in topology.prefills]} if topology.prefills else {}),
+            **({"audit": _audit(topology.audit)} if topology.audit != AuditFiles() else {}),
             "shares": topology.share_count,
         },
         "quantum_channel": {"placement": topology.quantum_placement},
         "classical_channel": {"placement": topology.classical_placement},
         "telemetry": {key: value for key, value in asdict(topology.telemetry).items() if value is not None},
+    }
+
+
+def _audit(audit: AuditFiles) -> dict[str, Any]:
+    return {
+        "segment": FILE_SIZE.render(audit.segment_bytes),
+        "segment_age": FILE_AGE.render(audit.segment_s),
+        "keep": FILE_SIZE.render(audit.keep_bytes),
+        **({} if audit.keep_s is None else {"keep_age": FILE_AGE.render(audit.keep_s)}),
     }
 
 

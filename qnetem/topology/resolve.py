@@ -18,6 +18,7 @@ from qnetem.topology.external import EXTERNAL
 from qnetem.topology.link_schema import ExternalBlock
 from qnetem.topology.markers import Marked, locate
 from qnetem.topology.model import (
+    AuditFiles,
     ControlPlane,
     ExternalKme,
     ExternalKmes,
@@ -148,6 +149,9 @@ def resolved(file: File, series: Mapping[int, tuple[Series, ...]] | None = None,
         storage_key_file=file.keys.storage_key_file,
         prefills=tuple(Prefill((one.between[0], one.between[1]), one.low, one.high) for one in file.keys.prefill),
         share_count=file.keys.shares,
+        audit=AuditFiles(
+            file.keys.audit.segment, file.keys.audit.segment_age, file.keys.audit.keep, file.keys.audit.keep_age
+        ),
     )
 
 

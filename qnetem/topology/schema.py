@@ -153,6 +153,25 @@ class PrefillBlock(Block):
         return self
 
 
+_FileSize = Annotated[int, PlainValidator(quantities.FILE_SIZE.parse), WithJsonSchema(quantities.FILE_SIZE.schema())]
+_FileAge = Annotated[float, PlainValidator(quantities.FILE_AGE.parse), WithJsonSchema(quantities.FILE_AGE.schema())]
+
+
+class AuditBlock(Block):
+    """How audit trails are cut into files, and what of them is kept. Host time."""
+
+    segment: _FileSize = Field(default=64_000_000, description="A file that has grown to this is closed.")
+    segment_age: _FileAge = Field(default=86_400.0, description="So is one whose first entry is so old.")
+    keep: _FileSize = Field(default=1_000_000_000, description="The oldest files go while all are larger together.")
+    keep_age: _FileAge | None = Field(default=None, description="And those whose last entry is older; none: never.")
+
+    @model_validator(mode="after")
+    def _holds(self) -> "AuditBlock":
+        if self.keep < self.segment:
+            raise ValueError(f"keep: {self.keep} bytes must be at least a segment ({self.segment} bytes)")
+        return self
+
+
 class KeysBlock(Block):
     """What the keys are made from."""
 
@@ -164,6 +183,7 @@ class KeysBlock(Block):
     storage_key_file: FileName | None = Field(
         default=None, description="The key that keys at rest are sealed under; none: the testbed keeps one per node."
     )
+    audit: AuditBlock = Field(default_factory=AuditBlock, description="The audit trails of the nodes.")
     prefill: list[PrefillBlock] = Field(default=[], description="Pools of far nodes that are kept filled.")
     shares: Annotated[int, Field(ge=1, le=8)] = Field(
         default=1, description="Relayed keys go in so many shares over paths without a relay in common."

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from node.keys.audit_config import audit_limits_of
+from node.keys.audit_files import AuditLimits
 from node.keys.policy import DEFAULT_POLICY, KeyMode, Policy, WhenDry
 from node.keys.policy_config import policies_of
 from qnetem.runtime.errors import BadInputError
-from qnetem.testbed.key_configs import key_delivery, policies_at
-from qnetem.topology import from_dict
+from qnetem.testbed.key_configs import audit_at, key_delivery, policies_at
+from qnetem.topology import from_dict, parse, render
 from qnetem.v1.process_pb2 import KeyDeliveryConfig, KeyPolicyConfig
 
 PAIR = {
@@ -80,3 +82,11 @@ def test_a_node_refuses_a_policy_that_cannot_be(config: dict[str, Any], why: str
         policies_of([KeyPolicyConfig(**config)])
     with pytest.raises(BadInputError, match="2 policies are for all pairs"):
         policies_of([KeyPolicyConfig(), KeyPolicyConfig()])
+
+
+def test_how_audit_trails_are_cut_is_what_the_topology_says() -> None:
+    assert audit_limits_of(audit_at(topology())) == AuditLimits()
+    lab = topology(audit={"segment": "20kB", "segment_age": "1h", "keep": "2MB", "keep_age": "30d"})
+    assert audit_limits_of(audit_at(lab)) == AuditLimits(20_000, 3600.0, 2_000_000, 30 * 86_400.0)
+    assert parse(render(lab)).audit == lab.audit
+    assert topology(audit={"segment": "64MB"}).digest == topology().digest != lab.digest
