@@ -12,7 +12,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "crash-points.md"
 
 def test_the_page_lists_every_point_with_its_meaning() -> None:
     rows = re.findall(
-        r"^\| `((?:store|keys|pads|audit|hybrid|stream|relay|rates|schema|trail)\.[^`]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE
+        r"^\| `((?:store|keys|pads|audit|hybrid|stream|relay|rates|schema|trail)\.[^`]+)` \| (.+) \|$",
+        PAGE.read_text(),
+        re.MULTILINE,
     )
     prefixes = ("store.", "keys.", "pads.", "audit.", "hybrid.", "stream.", "relay.", "rates.", "schema.", "trail.")
     declared = {name: what for name, what in crashpoint.names().items() if name.startswith(prefixes)}
