@@ -1,4 +1,4 @@
-"""`check physics` on a running testbed: links as they are told, one that is not, one that is down, and a plot."""
+"""`check physics` on a running testbed: links as told, also of pairs, one that is not, one that is down, and a plot."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ import yaml
 from cli_lab import Cli, until
 
 pytestmark = pytest.mark.timeout(240)
-HONEST, TAPPED = "alice-bob", "tapped"
+HONEST, TAPPED, PAIRS = "alice-bob", "tapped", "pairs"
 
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    """A running testbed of two parallel links, an eavesdropper on one of them."""
+    """A running testbed of three parallel links, one of entangled pairs, an eavesdropper on another."""
     folder = tmp_path_factory.mktemp("checking")
     link: dict[str, Any] = {"endpoints": ["alice", "bob"], "quantum": {"length": "25km"}}
     topology = {
@@ -26,7 +26,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
         "topology": {
             "defaults": {"profile": "decoy-bb84-1ghz-snspd"},
             "nodes": {"alice": {}, "bob": {}},
-            "links": [link, link | {"name": TAPPED}],
+            "links": [link, link | {"name": TAPPED}, link | {"name": PAIRS, "profile": "bbm92-1ghz-snspd"}],
         },
     }
     (folder / "topology.yaml").write_text(yaml.safe_dump(topology))
@@ -50,7 +50,8 @@ def test_an_honest_link_is_as_it_is_told(bed: Cli) -> None:
 def test_an_eavesdropper_shows_in_the_errors_and_nowhere_else(bed: Cli) -> None:
     code, shown, error = bed.run("check", "physics", "--clicks", "200000", "-f", "json")
     assert (code, error) == (1, "")
-    honest, tapped = json.loads(shown)
+    honest, tapped, pairs = json.loads(shown)
+    assert (pairs["link_id"], pairs["agrees"]) == (PAIRS, True), pairs
     assert (honest["link_id"], honest["agrees"], tapped["link_id"], tapped["agrees"]) == (HONEST, True, TAPPED, False)
     off = {row["quantity"]: row for row in tapped["rows"] if not row["agrees"]}
     assert set(off) == {"errors in Z", "errors in X"}
@@ -58,9 +59,24 @@ def test_an_eavesdropper_shows_in_the_errors_and_nowhere_else(bed: Cli) -> None:
     assert off["errors in Z"]["measured"] == pytest.approx(0.8 * 0.01 + 0.2 * (0.005 + 0.25), abs=0.004)
 
 
+def test_a_link_of_pairs_is_as_it_is_told_until_it_is_not(bed: Cli) -> None:
+    code, shown, _ = bed.run("check", "physics", PAIRS, "--clicks", "100000")
+    assert (code, "deviates" in shown) == (0, False), shown
+    for quantity in ("clicks, transmitter", "coincidences in Z", "coincidence to accidental", "errors in X", "darks"):
+        assert f"\n{quantity} " in shown, shown
+    bed.fine("eve", "attach", PAIRS, "intercept-resend", "--fraction", "20%")
+    try:
+        code, shown, _ = bed.run("check", "physics", PAIRS, "--clicks", "100000", "-f", "json")
+    finally:
+        bed.fine("eve", "detach", PAIRS, "intercept-resend")
+    (tapped,) = json.loads(shown)
+    assert (code, tapped["agrees"]) == (1, False)
+    assert {row["quantity"] for row in tapped["rows"] if not row["agrees"]} == {"errors in Z", "errors in X"}
+
+
 def test_it_is_drawn_where_matplotlib_is(bed: Cli) -> None:
     pytest.importorskip("matplotlib")
-    bed.fine("check", "physics", HONEST, "--clicks", "20000", "--plot", "physics.svg")
+    bed.fine("check", "physics", HONEST, PAIRS, "--clicks", "20000", "--plot", "physics.svg")
     assert "</svg>" in (bed.folder / "physics.svg").read_text()
 
 
