@@ -96,68 +96,104 @@ def contrast_nats(count_a: int, trials_a: int, count_b: int, trials_b: int, tole
 
 
 @dataclass
-class CountWatch:
-    """Counts over tumbling windows, against what is expected of them.
-
-    A window is looked at whenever something was added, and closes when it is full: counts of an attack are not drowned
-    by those of a long honest time before it.
-
-    Attributes:
-        full_at: Trials (or events expected at least) that fill a window.
-        shown: Share, or events, of the last full window, and what would be honest; of the first while it fills.
-        nats: Evidence of the last look; above 0: too many.
-    """
+class _Window:
+    """One tumbling window: counts, and what is honest of them."""
 
     full_at: float
-    shown: tuple[float, Interval] | None = None
     nats: float = 0.0
+    shown: tuple[float, Interval] | None = None
+    has_closed: bool = False
     _closed_nats: float = 0.0
-    _has_closed: bool = False
     _count: int = 0
     _trials: float = 0.0
     _low: float = 0.0
     _high: float = 0.0
 
-    def add_share(self, count: int, trials: int, honest: Interval) -> None:
-        """Add `count` out of `trials`, and look at the window."""
-        self._add(count, trials, 0.0, 0.0)
-        share = self._count / self._trials if self._trials else 0.0
-        self._look(share_nats(self._count, int(self._trials), honest), share, honest)
-
-    def add_events(self, count: int, honest: Interval) -> None:
-        """Add `count` events where `honest.low` to `honest.high` were expected, and look at the window.
-
-        `honest.low` is what fills it.
-        """
-        self._add(count, honest.low, honest.low, honest.high)
-        honest = Interval(self._low, self._high)
-        self._look(poisson_nats(self._count, honest), self._count, honest)
-
-    def _add(self, count: int, trials: float, low: float, high: float) -> None:
+    def add(self, count: int, trials: float, honest: Interval, *, is_share: bool) -> None:
+        """Add counts of which `honest` were expected, and look at the window."""
         self._count += count
         self._trials += trials
-        self._low += low
-        self._high += high
-
-    def _look(self, nats: float, value: float, honest: Interval) -> None:
-        self.nats = nats
-        if not self._has_closed or self._trials >= self.full_at:
-            self.shown = (value, honest)
-        if self._trials >= self.full_at:
-            self._has_closed, self._closed_nats = True, nats
+        self._low += honest.low
+        self._high += honest.high
+        if is_share:
+            # rounding may carry a mean of probabilities beyond 1
+            low, high = (min(each / self._trials, 1.0) if self._trials else 0.0 for each in (self._low, self._high))
+            value, mean = (self._count / self._trials if self._trials else 0.0), Interval(low, high)
+            self.nats = share_nats(self._count, int(self._trials), mean)
+        else:
+            value, mean = float(self._count), Interval(self._low, self._high)
+            self.nats = poisson_nats(self._count, mean)
+        is_full = self._trials >= self.full_at
+        if is_full or not self.has_closed:
+            self.shown = (value, mean)
+        if is_full:
+            self.has_closed, self._closed_nats = True, self.nats
             self._count, self._trials, self._low, self._high = 0, 0.0, 0.0, 0.0
+
+    @property
+    def before(self) -> float:
+        """Evidence of the window before this one, as long as this one is too young to have its own."""
+        return self._closed_nats if self._trials < self.full_at * YOUNG_SHARE else 0.0
+
+    @property
+    def strongest(self) -> float:
+        """The evidence of either side that counts now, nats."""
+        return max(abs(self.nats), abs(self.before))
+
+
+class CountWatch:
+    """Counts over tumbling windows, against what is expected of them.
+
+    A window is looked at whenever something was added, and closes when it is full: counts of an attack are not drowned
+    by those of a long honest time before it. A short window sees much at once, a long one little in time. What a short
+    one sees stays out of the longer ones: it is forgotten as fast as it was seen.
+    """
+
+    def __init__(self, full_at: float, tenfolds: int = 0) -> None:
+        """Fill a window with so many trials, or events expected at least; others with 10, 100, ... times as many."""
+        self._windows = [_Window(full_at * 10**power) for power in range(tenfolds + 1)]
+
+    def add_share(self, count: int, trials: int, honest: Interval) -> None:
+        """Add `count` out of `trials`, of which an `honest` share was expected, and look."""
+        self._add(count, trials, Interval(honest.low * trials, honest.high * trials), is_share=True)
+
+    def add_events(self, count: int, honest: Interval) -> None:
+        """Add `count` events where `honest.low` to `honest.high` were expected, and look.
+
+        `honest.low` is what fills a window.
+        """
+        self._add(count, honest.low, honest, is_share=False)
+
+    def _add(self, count: int, trials: float, expected: Interval, *, is_share: bool) -> None:
+        is_seen = False
+        for place, window in enumerate(self._windows):
+            if is_seen:
+                self._windows[place] = _Window(window.full_at)
+                continue
+            window.add(count, trials, expected, is_share=is_share)
+            is_seen = window.strongest >= ALARM_NATS
+
+    @property
+    def shown(self) -> tuple[float, Interval] | None:
+        """Share, or events, of the last full window, and what would be honest; of the first while it fills.
+
+        Of the shortest window that sees something, or else of the longest that was full.
+        """
+        seeing = [window for window in self._windows if window.strongest >= ALARM_NATS]
+        full = [window for window in self._windows if window.has_closed]
+        return seeing[0].shown if seeing else (full or self._windows[:1])[-1].shown
+
+    @property
+    def nats(self) -> float:
+        """The strongest evidence of the last look; above 0: too many."""
+        return max((window.nats for window in self._windows), key=abs)
 
     @property
     def is_high(self) -> bool:
         """Whether there are too many."""
-        return max(self.nats, self._before) >= ALARM_NATS
+        return any(max(window.nats, window.before) >= ALARM_NATS for window in self._windows)
 
     @property
     def is_low(self) -> bool:
         """Whether there are too few."""
-        return min(self.nats, self._before) <= -ALARM_NATS
-
-    @property
-    def _before(self) -> float:
-        """Evidence of the window before this one, as long as this one is too young to have its own."""
-        return self._closed_nats if self._trials < self.full_at * YOUNG_SHARE else 0.0
+        return any(min(window.nats, window.before) <= -ALARM_NATS for window in self._windows)

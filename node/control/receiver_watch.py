@@ -20,8 +20,9 @@ __all__ = ["Halves", "ReceiverWatch"]
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 
-# events that fill a window of doubles, of darks
+# events that fill a window of doubles, of darks: the shortest, and how often ten times as many
 _EVENTS: Final = 100
+_TENFOLDS: Final = 3
 _IMBALANCE_CLICKS: Final = 400_000
 # shares of detector 1 among early and late arrivals that are one
 _IMBALANCE_TOLERANCE: Final = 0.01
@@ -69,7 +70,7 @@ class ReceiverWatch:
     def __init__(self, planned: parameters_pb2.LinkParameters) -> None:
         """Judge by what the link was planned to be."""
         self._expectation = Expectation(planned)
-        self._doubles, self._darks = CountWatch(_EVENTS), CountWatch(_EVENTS)
+        self._doubles, self._darks = CountWatch(_EVENTS, _TENFOLDS), CountWatch(_EVENTS, _TENFOLDS)
         self._halves = _NONE
         self._imbalance_nats = self._closed_imbalance_nats = 0.0
         self._imbalance: float | None = None

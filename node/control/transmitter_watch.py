@@ -12,8 +12,9 @@ from qnetem.v1 import parameters_pb2
 
 __all__ = ["TransmitterWatch", "single_photon_yield"]
 
-_DECOY_CLICKS: Final = 200_000
-_MATCH_CLICKS: Final = 200_000
+# clicks that fill a window: the shortest, and how often ten times as many
+_CLICKS: Final = 200_000
+_TENFOLDS: Final = 1
 # photons a pulse that may come back out: what leaks of the settings with less is nothing (Lucamarini et al. 2015)
 _BACK_REFLECTION: Final = Interval(0.0, 1e-6)
 
@@ -35,22 +36,28 @@ class TransmitterWatch:
     def __init__(self, planned: parameters_pb2.LinkParameters) -> None:
         """Judge by what the link was planned to be."""
         self._expectation = Expectation(planned)
-        self._decoys = CountWatch(_DECOY_CLICKS)
-        self._matches = CountWatch(_MATCH_CLICKS)
+        self._has_decoys = self._expectation.decoy_share(0.0) is not None
+        self._decoys, self._matches = CountWatch(_CLICKS, _TENFOLDS), CountWatch(_CLICKS, _TENFOLDS)
         self._reflected: float | None = None
 
-    def see_report(self, level_counts: Sequence[int], match_count: int, click_count: int) -> None:
+    def see_report(self, pulse_count: int, level_counts: Sequence[int], match_count: int, click_count: int) -> None:
         """Take note of a report.
 
         Args:
+            pulse_count: Slots of the stretch.
             level_counts: Clicks of each intensity.
             match_count: Clicks with equal bases.
             click_count: Clicks that could have matched.
         """
-        honest = self._expectation.decoy_share
+        clicks_per_pulse = sum(level_counts) / pulse_count
+        honest = self._expectation.decoy_share(clicks_per_pulse)
         if honest is not None:
             self._decoys.add_share(level_counts[1], level_counts[0] + level_counts[1], honest)
-        self._matches.add_share(match_count, click_count, self._expectation.match_share)
+        self._matches.add_share(match_count, click_count, self._expectation.match_share(clicks_per_pulse))
+
+    def is_dark(self, click_count: int, pulse_count: int) -> bool:
+        """Whether darks alone may have made so many clicks of so many slots."""
+        return self._expectation.is_dark(click_count, pulse_count)
 
     def see_reflection(self, photons: float) -> None:
         """Take note of the light that came back out over a train, mean photons a pulse."""
@@ -70,6 +77,6 @@ class TransmitterWatch:
             Reading(BACK_REFLECTION, self._reflected, _BACK_REFLECTION.low, _BACK_REFLECTION.high, is_reflected),
             Reading.of_watch(BASIS_MATCH, matches, is_alarmed=matches.is_high or matches.is_low),
         ]
-        if self._expectation.decoy_share is not None:
+        if self._has_decoys:
             readings.append(Reading.of_watch(DECOY_STATISTICS, decoys, is_alarmed=decoys.is_low))
         return readings

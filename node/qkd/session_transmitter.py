@@ -220,7 +220,7 @@ class TransmitterSession:
                 self.partners.forget(report.train_id)
             if train.tally is not None:
                 train.tally.train_count += 1
-            self.monitor.see_train(train.click_count)
+            self.monitor.see_train(0 if train.is_dark else train.click_count)
             train.is_sifted.set()
 
     def _reported_pulses(self, report: link_session_pb2.SiftReport, train: Train) -> npt.NDArray[np.uint64]:
@@ -247,15 +247,18 @@ class TransmitterSession:
     async def _answer(self, report: link_session_pb2.SiftReport, train: Train, indices: npt.NDArray[np.uint64]) -> None:
         bases, intensities, bits = self.device.choices(indices)
         is_test, has_bit = train.tally is not None, None
+        end_block = report.first_block + len(report.block_counts) // 4
         if self.partners is not None:
-            last_block = report.first_block + len(report.block_counts) // 4
-            has_bit, bits = await self.partners.outcomes(report.train_id, last_block, indices, bits)
+            has_bit, bits = await self.partners.outcomes(report.train_id, end_block, indices, bits)
         receiver_bases = packed.unpack(report.bases, len(indices))
         sifted = sift_transmitter(bases, intensities, bits, receiver_bases, is_test=is_test, has_bit=has_bit)
         levels = np.bincount(intensities, minlength=self._level_count)
         can_match = len(indices) if has_bit is None else int(has_bit.sum())
         match_count = int(sifted.matches.sum())
-        self.watch.see_report(levels.tolist(), match_count, can_match)
+        self.watch.see_report((end_block - report.first_block) * BLOCK_PULSES, levels.tolist(), match_count, can_match)
+        train.is_dark = self.watch.is_dark(
+            train.click_count + len(indices), (end_block - train.blocks.start) * BLOCK_PULSES
+        )
         errors = shift = 0
         if is_test:
             values = packed.unpack(report.values, len(indices))
@@ -264,8 +267,8 @@ class TransmitterSession:
             if self.partners is not None:
                 # in slots of other pulses the transmitter's own detectors saw next to nothing
                 is_slipped |= can_match < _PARTNERS_SHARE * self.config.planned.transmitter_efficiency * len(indices)
-            # once a train: what the receiver had reported before it knew is as wrong
-            if is_slipped and not train.is_slipped:
+            # once a train: what the receiver had reported before it knew is as wrong; and darks have no slots
+            if is_slipped and not (train.is_slipped or train.is_dark):
                 shift = await missed_slots(self.device, self.partners, report.train_id, indices, receiver_bases, values)
         await self.wire.send(
             sift_answer=link_session_pb2.SiftAnswer(
@@ -279,7 +282,8 @@ class TransmitterSession:
         )
         if train.tally is not None:
             train.is_slipped |= shift != 0
-            train.tally.add(len(indices), *((0, 0) if train.is_slipped else (match_count, errors)))
+            if not train.is_dark:
+                train.tally.add(len(indices), *((0, 0) if train.is_slipped else (match_count, errors)))
             return
         self.record.sifted.add(sifted.z_count, self.node.process.clock.now_ps())
         for raw in self._assembler.add(sifted.events):

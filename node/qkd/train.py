@@ -17,6 +17,7 @@ class Train:
         start_ps: Emission of the first pulse, emulated.
         tally: Where the outcome of a test train goes; None for a train that makes key.
         is_slipped: It is a test train, and the receiver named its slots wrongly: it is no verdict on the link.
+        is_dark: Darks alone may have made its clicks so far.
         is_sifted: Set when its last part was answered.
     """
 
@@ -27,4 +28,5 @@ class Train:
     last_index: int = -1
     click_count: int = 0
     is_slipped: bool = False
+    is_dark: bool = False
     is_sifted: asyncio.Event = field(default_factory=asyncio.Event)

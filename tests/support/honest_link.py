@@ -1,5 +1,6 @@
 """One link in one process: the channel's nature, and the receiver's and transmitter's own code, without sockets."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from node.qkd.receiver_control import Answered, ReceiverControl
 from node.qkd.sifting import sift_transmitter
 from node.qkd.slot_search import LEAST_COMPARED, SLIPPED_PROB, missed_slots
 from qnetem import topology
-from qnetem.runtime.clock import PS_PER_S, to_time
+from qnetem.runtime.clock import to_time
+from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import link_session_pb2, parameters_pb2, process_pb2, quantum_channel_pb2
 from quantum_channel.client import Clicks
 from quantum_channel.course import Run
@@ -31,13 +33,16 @@ from quantum_channel.sampler import Keys, Sample
 from quantum_channel.sampler_compiled import sample
 from quantum_channel.time_transfer import stamps
 from quantum_channel.train import Train, stretch_limit
-from quantum_channel.wire import PartnerClicks, parameters_from_message, partner_clicks
+from quantum_channel.wire import parameters_from_message, partner_clicks
 
 __all__ = ["HonestLink", "Seen", "config_of"]
 
 assert quantum_channel.raw_time_compiled  # found by its being loaded
 NATURE, TRANSMITTER, RECEIVER = b"nature----------", b"transmitter-----", b"receiver--------"
 LINK: Final = "n0-n1"
+_SECOND_PS: Final = 10**12
+_HOUR_PS: Final = 3600 * _SECOND_PS
+_GLANCE_CLICKS: Final = 1000
 U8 = npt.NDArray[np.uint8]
 
 
@@ -78,7 +83,7 @@ class HonestLink:
     """
 
     def __init__(self, config: process_pb2.NodeLinkConfig, secret: bytes = NATURE) -> None:
-        """Build both ends and nature of a link of one plan."""
+        """Build both ends of a link, and its nature by a secret of 16 bytes."""
         self.config, planned = config, config.planned
         ends = [process_pb2.NodeLinkConfig(), process_pb2.NodeLinkConfig()]
         for end, device_secret in zip(ends, (TRANSMITTER, RECEIVER), strict=True):
@@ -131,10 +136,10 @@ class HonestLink:
                 return
         raise AssertionError(f"not in service after {most} test trains: {self.control.step}")
 
-    async def train(self, *, is_test: bool = False) -> None:
-        """Let one train pass, and both ends do with it what they do."""
+    async def train(self, block_count: int | None = None, *, is_test: bool = False) -> None:
+        """Let one train pass, as long as planned unless said, and both ends do with it what they do."""
         p = self.link.timeline.planned
-        train = Train(self._block, self.config.protocol.train_blocks, self.now_ps, p.period_ps)
+        train = Train(self._block, block_count or self.config.protocol.train_blocks, self.now_ps, p.period_ps)
         self._block = train.end_block
         notice = link_session_pb2.TrainNotice(
             train_id=train.first_block, block_count=train.block_count, start=to_time(train.start_ps), is_test=is_test
@@ -160,7 +165,13 @@ class HonestLink:
         return course.runs(train, block, block - (-count // -(-count // most)))
 
     async def _stretch(
-        self, tagged: Sample, notice: link_session_pb2.TrainNotice, block: int, end_block: int, bias: float, slipped: bool
+        self,
+        tagged: Sample,
+        notice: link_session_pb2.TrainNotice,
+        block: int,
+        end_block: int,
+        bias: float,
+        has_slipped: bool,
     ) -> bool:
         is_last = end_block == notice.train_id + notice.block_count
         clicks = Clicks(
@@ -185,19 +196,21 @@ class HonestLink:
         match_count = int(sifted.matches.sum())
         levels = np.bincount(intensities, minlength=self._levels).tolist()
         can_match = len(indices) if has_bit is None else int(has_bit.sum())
+        pulses = len(found.block_counts) * BLOCK_PULSES
         is_wrong = (found.bits != bits) & (sifted.matches == 1)
         shift = 0
         if notice.is_test:
             errors = int(is_wrong.sum())
-            if errors >= SLIPPED_PROB * match_count and match_count >= LEAST_COMPARED and not slipped:
+            if errors >= SLIPPED_PROB * match_count and match_count >= LEAST_COMPARED and not has_slipped:
                 shift = await missed_slots(
                     self.device, self._partners, notice.train_id, indices, found.bases, found.bits
                 )
         else:
             self.clicks += len(indices)
-            self.pulses += len(found.block_counts) << 20
-            self.seen.transmitter.append((levels, match_count, can_match))
-            self.watch.see_report(levels, match_count, can_match)
+            self.pulses += pulses
+            told = (pulses, levels, match_count, can_match)
+            self.seen.transmitter.append(told)
+            self.watch.see_report(*told)
             self.alarms |= self.watch.alarms | {reason for told in self.control.verdict for reason in told}
         compared = [self._compared(found, is_wrong, sifted.matches, basis, is_test=notice.is_test) for basis in (0, 1)]
         await self.control.answered(
@@ -228,14 +241,24 @@ class HonestLink:
         finally:
             watch.see = see  # type: ignore[method-assign]
 
-    async def hour(self, bursts: int, trains: int, start_s: float = 0.0) -> None:
-        """Sample an hour of service: bursts of trains in a row, the first at its begin and the last at its end.
+    async def hour(self, bursts: int, trains: int, glance_s: int) -> None:
+        """Sample an hour of service.
 
-        Before each burst the polarisation is where a loop that never slept would have it; clocks are not looked after.
+        Bursts of whole trains in a row, the first at the hour's begin and the last at its end; between them every
+        `glance_s` a train of a thousand clicks or two, by which a clock is followed as one in service is all the time.
+        Before each of them the polarisation is where a loop that never slept would have it.
         """
-        last_s = 3600.0 - trains * self.config.protocol.train_blocks * 2**20 / self.config.planned.clock_hz
-        for number in range(bursts):
-            self.now_ps = max(self.now_ps, round((start_s + number * last_s / (bursts - 1)) * PS_PER_S))
+        begin_ps, whole = self.now_ps, self.config.protocol.train_blocks
+        burst_ps = round(trains * whole * BLOCK_PULSES * self.link.timeline.planned.period_ps)
+        starts = [round(number * (_HOUR_PS - burst_ps) / (bursts - 1)) for number in range(bursts)]
+        glances = range(glance_s * _SECOND_PS, starts[-1], glance_s * _SECOND_PS)
+        for start_ps, is_burst in sorted([*((at, True) for at in starts), *((at, False) for at in glances)]):
+            self.now_ps = max(self.now_ps, begin_ps + start_ps)
             await self.align(LINK)
-            for _ in range(trains):
-                await self.train()
+            for _ in range(trains if is_burst else 1):
+                await self.train(None if is_burst else self._glance_blocks())
+
+    def _glance_blocks(self) -> int:
+        response = self.link.course.cell(self.now_ps).response
+        assert response is not None
+        return math.ceil(_GLANCE_CLICKS / (response.registered_prob * BLOCK_PULSES))
