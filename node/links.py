@@ -21,7 +21,7 @@ from node.qkd.session_transmitter import TransmitterSession
 from node.qkd.wire import Wire
 from qnetem.runtime import rpc
 from qnetem.runtime.errors import BadInputError, DeniedError, NotFoundError, QnetemError, StorageError, UnavailableError
-from qnetem.runtime.tasks import end_if_cancelled
+from qnetem.runtime.tasks import apart, end_if_cancelled
 from qnetem.v1 import link_session_pb2, link_session_pb2_grpc, process_pb2
 from quantum_channel.client import QuantumChannelClient, TransmitStream
 
@@ -81,7 +81,7 @@ class TransmitterLink:
                 self._was_emitting = False
                 try:
                     await self._connected(to_peer)
-                    await self._session(stub, channel)
+                    await apart(self._session(stub, channel))
                 except Exception as error:
                     end_if_cancelled()
                     reason = self._left_for or _reason_of(error)

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["background", "end_if_cancelled", "keeping_cancellation"]
+__all__ = ["apart", "background", "end_if_cancelled", "keeping_cancellation"]
+
+Result = TypeVar("Result")
 
 
 @asynccontextmanager
@@ -20,10 +22,20 @@ async def background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], No
                 task.cancel()
 
 
+async def apart(work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what `work` does, in a task of its own that ends with this one.
+
+    A group of tasks (Python 3.11, 3.12) that is left when one of its tasks fails leaves its parent counted as
+    cancelled, though nobody cancelled it; here that parent is not the task that goes on.
+    """
+    return await asyncio.create_task(work)
+
+
 def end_if_cancelled() -> None:
     """Raise CancelledError if the running task was asked to end: for a loop that goes on after any error.
 
     A group of tasks (Python 3.11, 3.12) whose parent is cancelled as one of its tasks fails raises the failure alone.
+    What has groups of its own runs `apart`, or the loop ends with the first of their failures.
     """
     _end_if_cancelled_since(asyncio.current_task(), 0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from qnetem.runtime import rpc
 from qnetem.runtime.errors import UnavailableError
-from qnetem.runtime.tasks import end_if_cancelled, keeping_cancellation
+from qnetem.runtime.tasks import apart, end_if_cancelled, keeping_cancellation
 
 
 class Failed(Exception):
@@ -101,6 +101,35 @@ async def test_a_loop_over_groups_ends_when_one_of_a_group_fails_as_it_is_cancel
 
     task = asyncio.create_task(run_forever())
     await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+
+
+async def test_a_loop_goes_on_after_a_group_that_fails_by_itself_and_still_ends_when_asked() -> None:
+    rounds = 0
+
+    async def failing() -> None:
+        nonlocal rounds
+        rounds += 1
+        await asyncio.sleep(0)
+        raise Failed
+
+    async def session() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(failing())
+
+    async def run_forever() -> None:
+        while True:
+            try:
+                await apart(session())
+            except* Failed:
+                end_if_cancelled()
+
+    task = asyncio.create_task(run_forever())
+    while rounds < 5:
+        await asyncio.sleep(0)
+        assert not task.done()
     task.cancel()
     await asyncio.wait([task], timeout=5)
     assert task.cancelled()
