@@ -140,8 +140,8 @@ async def deaths(repeat_count: int = 5) -> str:
             waits_s = []
             for _ in range(repeat_count):
                 await _next_key(kmes)
-                await _act(kmes, action, "r1")
                 start_s = time.monotonic()
+                await _act(kmes, action, "r1")
                 await _next_key(kmes)
                 waits_s.append(time.monotonic() - start_s)
                 if undo:

@@ -18,6 +18,7 @@ from node.keys.relay_hops import Hops, Outcome
 from node.keys.relay_paths import RelayPath
 from node.keys.relay_source import Delivery, Route, Sent
 from node.keys.relay_store import RelayStore
+from node.keys.relay_times import Usual
 from qnetem.runtime.errors import ConflictError, QnetemError, UnavailableError
 from qnetem.runtime.log import get_logger
 
@@ -89,8 +90,8 @@ class Relay:
         self._hops = hops
         self._courier = courier
         self.book: Final = courier.book
-        # by path: how long what went through took, smoothed; a busy machine is not a dead relay
-        self._taken_s: dict[tuple[str, ...], float] = {}
+        # by path: how long what went through took
+        self._usual: dict[tuple[str, ...], Usual] = {}
 
     def paths(self, target: str, wish: RelayWish = RelayWish()) -> list[RelayPath]:
         """Return the paths to a target over relays as they are wished for, in the order to try them."""
@@ -188,6 +189,11 @@ class Relay:
         chosen = [self.book.choice(t, wish.share_count, now_s, wish.allowed_relays) for t in targets]
         return all(paths and all(self.book.is_sound(path, now_s) for path in paths) for paths in chosen)
 
+    def _has_other(self, paths: Mapping[str, Sequence[RelayPath]], wish: RelayWish) -> bool:
+        """Return whether every target has a sound path beside those that are tried."""
+        now_s = time.monotonic()
+        return all(self.book.has_other(t, chosen, now_s, wish.allowed_relays) for t, chosen in paths.items())
+
     async def _attempt(
         self,
         paths: Mapping[str, Sequence[RelayPath]],
@@ -258,15 +264,17 @@ class Relay:
         """Send one transfer until it is acknowledged, refused, or better given up."""
         times = self._courier.times
         pause_s, is_first = times.retry_s, True
+        usual = self._usual.setdefault(one.path, Usual())
         while True:
-            usual_s = max(times.attempt_s + 3 * round_trip_s, 4 * self._taken_s.get(one.path, 0.0))
-            timeout_s = max(times.hop_s, min(usual_s, attempts.left_s))
+            usual_s = max(times.attempt_s, usual.limit_s)
+            if self._has_other(paths, wish):
+                usual_s = min(usual_s, times.detour_s)
+            timeout_s = max(times.hop_s, min(usual_s + 3 * round_trip_s, attempts.left_s))
             started_s = time.monotonic()
             outcome = await self._hops.attempt(one.path[1], one.request, timeout_s, is_first=is_first)
             self._hops.learn(outcome, attempts.bits)
             if outcome.is_acknowledged:
-                taken_s = time.monotonic() - started_s
-                self._taken_s[one.path] = 0.8 * self._taken_s.get(one.path, taken_s) + 0.2 * taken_s
+                usual.note(time.monotonic() - started_s)
             if outcome.is_acknowledged or outcome.is_refused:
                 return outcome
             is_first = False

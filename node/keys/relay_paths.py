@@ -110,6 +110,13 @@ class PathBook:
         """Return whether no hop of the path is suspect."""
         return self._worst(path, now_s) == 0
 
+    def has_other(
+        self, target: str, tried: Collection[RelayPath], now_s: float, allowed: Collection[str] | None = None
+    ) -> bool:
+        """Return whether a sound path to a target is known beside those that are tried."""
+        others = (path for path in self.paths(target, now_s, allowed) if path not in tried)
+        return any(self.is_sound(path, now_s) for path in others)
+
     def _worst(self, path: RelayPath, now_s: float) -> float:
         """Return 0 for a path without a suspect hop, else until when the worst is suspect."""
         found = [one.until_s for hop in path.hops if (one := self._suspects.get(hop)) is not None]

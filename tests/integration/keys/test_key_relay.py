@@ -12,7 +12,7 @@ from node.keys.policy import DEFAULT_TERMS
 from node.keys.records import KeysNotFoundError, Pool, PoolExhaustedError
 from node.keys.relay_courier import NoRouteError
 from node.keys.relay_prefill import ASKED_MARKS, Marks, Prefill
-from node.keys.relay_times import RelayTimes
+from node.keys.relay_times import RelayTimes, Usual
 from qnetem.runtime import identity, rpc
 from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError, QnetemError, UnavailableError
 from qnetem.runtime.tasks import background
@@ -242,14 +242,21 @@ async def test_a_key_in_doubt_is_void_at_its_target_and_its_pads_are_burned(open
         assert await net.collect("app-d", "app-a", keys) == keys
 
 
-async def test_a_frozen_relay_costs_one_attempt_and_is_taken_again_when_it_is_back(open_network: Any) -> None:
+@pytest.mark.parametrize("usual", [None, Usual(1.0, 0.4)], ids=["quick", "slow"])
+async def test_a_frozen_relay_costs_one_attempt_and_is_taken_again_when_it_is_back(
+    open_network: Any, usual: Usual | None
+) -> None:
     times = RelayTimes(idle_s=0.3)
     async with open_network(SQUARE, "a b d", "a c d", relay_times=times) as net:
         await net.issue("app-a", ["app-d"])
+        if usual is not None:
+            net.kmes["a"].relaying.relay._usual["a", "b", "d"] = usual
         net.doors["b"].is_frozen = True
         came, started_s = len(net.doors["b"].came), asyncio.get_running_loop().time()
         keys = await net.issue("app-a", ["app-d"])
-        assert times.attempt_s < asyncio.get_running_loop().time() - started_s < times.total_s
+        # however long the path usually takes: there is another
+        least_s, most_s = (times.attempt_s, times.total_s) if usual is None else (times.detour_s, usual.limit_s)
+        assert least_s < asyncio.get_running_loop().time() - started_s < most_s
         assert len(net.doors["b"].came) == came + 1
         assert await net.collect("app-d", "app-a", keys) == keys
         assert list(pb.RelayHeader.FromString(net.doors["c"].came[-1].header).path) == ["a", "c", "d"]

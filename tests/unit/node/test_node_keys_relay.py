@@ -33,6 +33,7 @@ from node.keys.relay_machine import (
     transfer_after,
 )
 from node.keys.relay_paths import PathBook, PathTable, RelayPath
+from node.keys.relay_times import Usual
 from qnetem.runtime.errors import BadInputError, ConflictError
 from qnetem.v1 import key_relay_pb2 as pb
 
@@ -334,3 +335,32 @@ def test_conservation_tells_what_does_not_add_up() -> None:
     assert len(imbalances(differing, is_settled=True)) == 1
     assert imbalances(differing, is_settled=False) == []
     assert len(imbalances({"a": good["a"]}, is_settled=True)) == 1
+
+
+def test_what_a_path_hardly_ever_takes_follows_what_it_took() -> None:
+    usual = Usual()
+    assert usual.limit_s == 0.0
+    usual.note(0.2)
+    assert usual.limit_s == pytest.approx(0.6)
+    for _ in range(50):
+        usual.note(0.2)
+    assert usual.limit_s == pytest.approx(0.2, abs=1e-3)
+    for taken_s in [0.1, 0.3] * 50:
+        usual.note(taken_s)
+    assert 0.5 < usual.limit_s < 0.7
+    for _ in range(50):
+        usual.note(0.5)
+    assert usual.limit_s == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_path_is_another_only_when_it_is_sound_and_not_tried() -> None:
+    book = PathBook("a", ["b", "c"])
+    first, second = RelayPath(("a", "b", "d")), RelayPath(("a", "c", "d"))
+    book.install(PathTable("test", 1, {"d": (first, second)}))
+    assert book.has_other("d", [first], 0.0)
+    assert not book.has_other("d", [first, second], 0.0)
+    assert not book.has_other("d", [first], 0.0, allowed={"b"})
+    book.doubt(("a", "c"), 0.0)
+    assert not book.has_other("d", [first], 0.0)
+    book.trust([("a", "c")])
+    assert book.has_other("d", [first], 0.0)
