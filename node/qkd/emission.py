@@ -1,6 +1,7 @@
 """node.qkd.emission: the transmitter's source at work: commissioning by test trains, then train after train. Edge."""
 
 import asyncio
+from collections import Counter
 from typing import Final
 
 from node.control.reasons import ABORTING, CLOCK_LOST, PROBED, QBER, most_telling
@@ -9,7 +10,9 @@ from node.devices.schedule import TrainSchedule
 from node.link_state import LinkState
 from node.qkd.authentication import AUTH_STARVED
 from node.qkd.errors import LinkTroubleError
+from node.qkd.idle_watch import IdleWatch, short_train_blocks
 from node.qkd.monitor import CommissioningTally
+from node.qkd.receiver_gate import scan_trains_count
 from node.qkd.session_transmitter import TransmitterSession
 from node.qkd.train import Train
 from qnetem.runtime.clock import PS_PER_S
@@ -32,9 +35,9 @@ _DRAIN_S: Final = 10.0
 _HOPELESS_DRAIN_S: Final = 1.0
 # a train is announced at most so long before its first pulse, wall seconds
 _AHEAD_S: Final = 20.0
-# steps of setting a receiver up, in their order, and test trains that it may take for one
+# steps of setting a receiver up, in their order, and test trains that it may take for its clock, or on top of a scan
 _STEPS: Final = ("align", "gate", "clock")
-_SETUP_TRAINS: Final = {"gate": 96, "clock": 16}
+_SETUP_TRAINS: Final = 16
 
 
 class Emission:
@@ -50,6 +53,8 @@ class Emission:
         clock = session.node.process.clock
         self._clock = clock
         self._schedule = TrainSchedule(self._protocol.train_blocks, session.device.clock_hz, clock.scale)
+        self._setup_trains = {"gate": scan_trains_count(session.config) + _SETUP_TRAINS, "clock": _SETUP_TRAINS}
+        self._usual_clicks = 0.0
 
     async def run(self) -> None:
         """Commission the link and make key until there is trouble.
@@ -109,22 +114,31 @@ class Emission:
         await self._set_trim(self._trim.ratio)
         await self._commission()
         in_flight: list[Train] = []
-        record, monitor = self._session.record, self._session.monitor
+        record = self._session.record
         while True:
             await self._idle_while_full(in_flight)
             await self._session.has_room()
             if len(in_flight) >= _IN_FLIGHT:
                 await self._sifted(in_flight.pop(0))
-            monitor.see_alarms(self._session.watch.alarms)
-            record.loops.readings = self._session.watch.readings
-            if monitor.trouble:
-                raise LinkTroubleError(monitor.trouble)
-            if (qber_prob := monitor.qber_prob) is not None and not record.blocks_made_count:
-                record.qber_prob = qber_prob
-            await self._enter(*((LinkState.DEGRADED, AUTH_STARVED) if record.is_auth_starved else monitor.verdict))
+            await self._judge()
             in_flight.append(await self._emit(None))
             # the record outlives the session and its schedule
             record.discarded_trains_count += self._schedule.take_discarded_count()
+
+    async def _judge(self) -> None:
+        """Leave service, or stay in it as the monitors say.
+
+        Raises:
+            LinkTroubleError: They say that it has to end.
+        """
+        record, monitor, watch = self._session.record, self._session.monitor, self._session.watch
+        monitor.see_alarms(watch.alarms)
+        record.loops.readings = watch.readings
+        if monitor.trouble:
+            raise LinkTroubleError(monitor.trouble)
+        if (qber_prob := monitor.qber_prob) is not None and not record.blocks_made_count:
+            record.qber_prob = qber_prob
+        await self._enter(*((LinkState.DEGRADED, AUTH_STARVED) if record.is_auth_starved else monitor.verdict))
 
     async def _enter(self, state: LinkState, reason: str) -> None:
         record = self._session.record
@@ -155,7 +169,8 @@ class Emission:
             if trouble:
                 await asyncio.sleep(_PROBE_S)
         self._session.qber_prob = record.qber_prob = tally.qber_prob
-        self._session.monitor.expect_clicks(tally.click_count / tally.train_count)
+        self._usual_clicks = tally.click_count / tally.train_count
+        self._session.monitor.expect_clicks(self._usual_clicks)
         record.loops.steps_s = {name: findings.steps_s[name] for name in _STEPS if name in findings.steps_s}
         await self._enter(LinkState.OPERATING, "")
         session = self._session
@@ -181,15 +196,15 @@ class Emission:
             What they showed, what the receiver found, and why there is no service; empty when there is.
         """
         session = self._session
-        tally, setup_trains = self._new_tally(), 0
+        tally, setup_trains = self._new_tally(), Counter[str]()
         while True:
             train = await self._emit(tally)
             await self._sifted(train)
             findings = await self._findings_after(train)
             has_light = tally.click_count > 0 or findings.step == "gate"
-            limit = _SETUP_TRAINS["clock"] if train.is_slipped else _SETUP_TRAINS.get(findings.step, 0)
-            if has_light and setup_trains < limit:
-                setup_trains += 1
+            step = "clock" if train.is_slipped else findings.step
+            if has_light and setup_trains[step] < self._setup_trains.get(step, 0):
+                setup_trains[step] += 1
                 # what was measured in other slots, or at a shut gate, is no verdict on the link
                 tally = self._new_tally()
                 continue
@@ -211,21 +226,46 @@ class Emission:
             raise LinkTroubleError("train-lost") from None
 
     async def _idle_while_full(self, in_flight: list[Train]) -> None:
-        session = self._session
+        """Make no key while there is enough of it, and watch the link all the same.
+
+        Raises:
+            LinkTroubleError: It has to leave service.
+        """
+        session, clock = self._session, self._clock
         store, peer_node = session.node.store, session.config.peer_node
+        share = self._idle_blocks / self._protocol.train_blocks
+        idle = IdleWatch(self._protocol.qber_abort_prob, clock.scale, clock.now_ps())
         try:
             while (await store.pool(peer_node)).held_bits >= self._protocol.pool_high_water_bits:
                 while in_flight:
                     await self._sifted(in_flight.pop(0))
                 session.record.is_idle = True
+                session.monitor.expect_clicks(share * self._usual_clicks)
                 self._schedule.pause()
-                await asyncio.sleep(_IDLE_POLL_S)
+                if clock.now_ps() >= idle.due_ps:
+                    await self._test_idle(idle)
+                await asyncio.sleep(min(_IDLE_POLL_S, max(0.0, clock.wall_s(idle.due_ps - clock.now_ps()))))
         finally:
             session.record.is_idle = False
+            session.monitor.expect_clicks(self._usual_clicks)
 
-    async def _emit(self, tally: CommissioningTally | None) -> Train:
+    @property
+    def _idle_blocks(self) -> int:
+        return short_train_blocks(self._protocol.train_blocks, self._usual_clicks)
+
+    async def _test_idle(self, idle: IdleWatch) -> None:
+        train = await self._emit(idle.tally, self._idle_blocks)
+        await self._sifted(train)
+        await self._findings_after(train)
+        self._schedule.pause()
+        idle.see(self._clock.now_ps())
+        if idle.trouble:
+            raise LinkTroubleError(idle.trouble)
+        await self._judge()
+
+    async def _emit(self, tally: CommissioningTally | None, block_count: int | None = None) -> Train:
         session = self._session
-        count = self._protocol.train_blocks
+        count = block_count or self._protocol.train_blocks
         first = await session.node.store.reserve_blocks(session.config.link_id, count)
         start_ps = self._schedule.next_start_ps(self._clock.now_ps())
         # the channel takes no train that is far ahead, and at a slow scale the next one is
