@@ -9,8 +9,10 @@ from node.ranges import refuse_negative, refuse_not_positive, refuse_unless_prob
 
 __all__ = ["AlignmentLoop", "ErrorDrift"]
 
-# errors that are worth an alignment, on top of those that it leaves
+# errors that are worth an alignment, on top of those that it leaves; and where the next one comes soon anyway
 _MARGIN_PROB: Final = 0.005
+_SOON_MARGIN_PROB: Final = 0.02
+_SOON_S: Final = 10.0
 # 3.5 standard deviations behind the margin: an alignment too many costs nothing but itself, one too late costs key
 _DUE_NATS: Final = 6.0
 _LEAST_BITS: Final = 1000
@@ -37,6 +39,7 @@ class ErrorDrift:
     baseline, and the loop lets them be. What is better than the baseline takes its place.
 
     Attributes:
+        margin_prob: Errors that are worth an alignment, on top of those that it leaves.
         has_helped: The last alignment did; None before that shows, and when nothing was wrong here.
     """
 
@@ -45,6 +48,7 @@ class ErrorDrift:
         self._baseline: _Counts = (0, 0)
         self._window: _Counts = (0, 0)
         self._before: _Counts | None = None
+        self.margin_prob = _MARGIN_PROB
         self.has_helped: bool | None = None
 
     @property
@@ -97,7 +101,7 @@ class ErrorDrift:
         (compared, errors), (then_compared, then_errors) = self._window, self._before or self._baseline
         if compared < _LEAST_BITS or errors * then_compared <= then_errors * compared:
             return False
-        return contrast_nats(errors, compared, then_errors, then_compared, _MARGIN_PROB) >= _DUE_NATS
+        return contrast_nats(errors, compared, then_errors, then_compared, self.margin_prob) >= _DUE_NATS
 
     def aligned(self) -> None:
         """Take note of an alignment because of errors."""
@@ -133,7 +137,8 @@ class AlignmentLoop:
         self._block_s = block_s
         # the mean error after t is (1 - e^(-t/tau))/2
         self._rate = DriftRate(0.5 / planned_tau_s if planned_tau_s else 0.0)
-        self._pace_s = self._wanted_s
+        self._pace_s: float | None = None
+        self._set_pace(self._wanted_s)
         self._marks: list[int] = []
         self._from_pulse_block = self._from_key_block = 0
         self._now_block = self._told_block = 0
@@ -174,7 +179,7 @@ class AlignmentLoop:
         helped = (self.z.has_helped, self.x.has_helped)
         if self._shown_s and True in helped:
             sooner_s = self._shown_s * _PACE_SHARE if self._pace_s is None else self._pace_s / 2.0
-            self._pace_s = max(sooner_s, _PACE_S[0])
+            self._set_pace(max(sooner_s, _PACE_S[0]))
             self._rate.forget()
             self._shown_s = 0.0
         elif False in helped:
@@ -224,7 +229,12 @@ class AlignmentLoop:
         if self._pace_s is not None:
             grown_s = self._pace_s * _PACE_GROWTH
             wanted_s = grown_s if wanted_s is None else min(wanted_s, grown_s)
+        self._set_pace(wanted_s)
+
+    def _set_pace(self, wanted_s: float | None) -> None:
         self._pace_s = None if wanted_s is None or wanted_s > _PACE_S[1] else wanted_s
+        is_soon = self._pace_s is not None and self._pace_s <= _SOON_S
+        self.z.margin_prob = self.x.margin_prob = _SOON_MARGIN_PROB if is_soon else _MARGIN_PROB
 
     @property
     def _wanted_s(self) -> float | None:

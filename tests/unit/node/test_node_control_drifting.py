@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 from drifting_link import DriftingLink
+from honest_link import HonestLink, config_of
 
 from node.link_state import LinkState
+from qnetem.runtime.clock import PS_PER_S, to_time
+from qnetem.v1 import link_session_pb2
 
 PHOTODIODES, NANOWIRES = "decoy-bb84-1ghz-apd", "decoy-bb84-1ghz-snspd"
 IN_SERVICE = (LinkState.OPERATING, LinkState.DEGRADED)
@@ -93,3 +96,18 @@ def test_a_fibre_that_somebody_turns_is_aligned_and_stays_in_service(profile: st
     assert seen.downs == []
     assert seen.alignments["errors"] >= 1
     assert link.state is LinkState.OPERATING
+
+
+async def test_after_a_pause_the_polarisation_is_aligned_before_the_first_pulse() -> None:
+    link = HonestLink(config_of(PHOTODIODES, "25km", "aerial"))
+    await link.commission()
+    aligned_ps = link.link.course.controls.aligned_ps
+    train = link_session_pb2.TrainNotice(train_id=10_000, block_count=link.config.protocol.train_blocks)
+    aligned = []
+    # the second follows the first without a gap, the third after half a minute in which the pool was full
+    for start_s in (50.0, 50.201327, 80.0):
+        link.now_ps = round(start_s * PS_PER_S) - PS_PER_S // 20
+        train.start.CopyFrom(to_time(round(start_s * PS_PER_S)))
+        await link.control.expect(train, key_block=0)
+        aligned.append(link.link.course.controls.aligned_ps)
+    assert aligned == [aligned_ps, aligned_ps, link.now_ps]
