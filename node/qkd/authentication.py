@@ -7,27 +7,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from node.keys.pads import Pad
 from node.keys.records import BlockRole, Piece
 from node.keys.store import KeyStore
 from node.qkd.errors import LinkTroubleError
-from node.qkd.transcript import HASH_BYTES, BlockHashes, Transcript
+from node.qkd.transcript import BLOCK_TAG_BITS, HASH_BYTES, BlockHashes, Transcript
 from qnetem.runtime.errors import BadInputError, ConflictError, DeniedError
 from qnetem.v1 import key_exchange_pb2, link_session_pb2, process_pb2
 
 __all__ = [
     "AUTHENTICATION",
     "AUTH_STARVED",
-    "BLOCK_TAG_BITS",
     "PRESHARED_BITS",
     "RESERVE_BITS",
     "LinkAuthentication",
     "LinkSecrets",
     "authenticated",
+    "padded",
 ]
 
 PRESHARED_BITS: Final = 65_536
-# what one end pays for a block: a tag of the stream, and one of the block
-BLOCK_TAG_BITS: Final = 256
 # of the own half of the pool, held back from keys: 32 blocks
 RESERVE_BITS: Final = 32 * BLOCK_TAG_BITS
 # reasons of a link
@@ -103,45 +102,80 @@ class LinkAuthentication:
         """Return the transcripts of a new session: of what this end says, and of what it hears."""
         return Transcript(self._own_key), Transcript(self._peer_key)
 
-    async def tags(self, hashes: BlockHashes) -> link_session_pb2.Tags:
-        """Pay for a block's tags and return them.
+    async def tags(self, hashes: BlockHashes) -> tuple[link_session_pb2.Tags, bytes]:
+        """Pay for a block's tags; return those of what was said, and what pads the one of what is decided.
 
         Raises:
             PadsExhaustedError: Nothing is left to pay with.
             StorageError: The store cannot be written.
         """
-        pad = await self._store.authentication.take_pad(self.peer_node, BLOCK_TAG_BITS, self._link_id)
-        return link_session_pb2.Tags(
-            pad=[
-                key_exchange_pb2.KeyPiece(block_id=p.block_id, offset_bits=p.offset_bits, length_bits=p.length_bits)
-                for p in pad.pieces
-            ],
-            stream=_xor(hashes.stream, pad.value[:HASH_BYTES]),
-            block=_xor(hashes.block, pad.value[HASH_BYTES:]),
+        taken = await self._store.authentication.take_pad(self.peer_node, BLOCK_TAG_BITS, self._link_id)
+        of_stream, of_block, of_decision = _cut(taken.value)
+        tags = link_session_pb2.Tags(
+            pad=_wire_pieces(taken), stream=_xor(hashes.stream, of_stream), block=_xor(hashes.block, of_block)
         )
+        return tags, of_decision
 
-    async def check(self, block_id: str, hashes: BlockHashes | None, tags: link_session_pb2.Tags) -> None:
-        """Check the peer's tags of a block; what they are padded with is spent, whatever comes of it.
+    async def check(self, block_id: str, hashes: BlockHashes | None, tags: link_session_pb2.Tags) -> bytes:
+        """Check the peer's tags of a block; their pad is spent, whatever comes of it.
+
+        Returns:
+            What pads the tag of what the peer decides.
 
         Raises:
             LinkTroubleError: They are missing or wrong, or so is their pad: what was heard is not what was said.
             StorageError: The store cannot be written.
         """
-        pieces = [Piece(p.block_id, p.offset_bits, p.length_bits) for p in tags.pad]
-        try:
-            if hashes is None or not pieces:
-                raise BadInputError("no tags")
-            pad = await self._store.authentication.claim_pad(self.peer_node, pieces, BLOCK_TAG_BITS, self._link_id)
-        except (BadInputError, ConflictError, DeniedError) as error:
-            await self._failed(block_id, error.reason)
-            raise LinkTroubleError(AUTHENTICATION) from error
-        expected = _xor(hashes.stream, pad[:HASH_BYTES]) + _xor(hashes.block, pad[HASH_BYTES:])
+        of_stream, of_block, of_decision = _cut(await self._claimed(block_id, tags, BLOCK_TAG_BITS))
+        if hashes is None:
+            raise await self._refused(block_id, "UNHEARD")
+        expected = _xor(hashes.stream, of_stream) + _xor(hashes.block, of_block)
         if not hmac.compare_digest(expected, tags.stream + tags.block):
-            await self._failed(block_id, "WRONG_TAG")
-            raise LinkTroubleError(AUTHENTICATION)
+            raise await self._refused(block_id, "WRONG_TAG")
+        return of_decision
 
-    async def _failed(self, block_id: str, reason: str) -> None:
-        await self._store.audit.record("authentication.failed", link_id=self._link_id, subject=block_id, reason=reason)
+    async def check_decision(self, block_id: str, value: bytes, pad: bytes, tags: link_session_pb2.Tags) -> None:
+        """Check the tag of what the peer decides on a block, `value` being the hash of the message.
+
+        Raises:
+            LinkTroubleError: It is missing or wrong: somebody else decided.
+        """
+        if not hmac.compare_digest(_xor(value, pad), tags.alone):
+            raise await self._refused(block_id, "FORGED_DECISION")
+
+    async def settlement_tags(self, value: bytes) -> link_session_pb2.Tags:
+        """Pay for the tag of a settlement and return it, `value` being the hash of the message.
+
+        Raises:
+            PadsExhaustedError: Nothing is left to pay with.
+            StorageError: The store cannot be written.
+        """
+        taken = await self._store.authentication.take_pad(self.peer_node, 8 * HASH_BYTES, self._link_id)
+        return link_session_pb2.Tags(pad=_wire_pieces(taken), alone=_xor(value, taken.value))
+
+    async def check_settlement(self, value: bytes, tags: link_session_pb2.Tags) -> None:
+        """Check the tag of the peer's settlement.
+
+        Raises:
+            LinkTroubleError: It is missing or wrong, or so is its pad.
+            StorageError: The store cannot be written.
+        """
+        pad = await self._claimed("settlement", tags, 8 * HASH_BYTES)
+        if not hmac.compare_digest(_xor(value, pad), tags.alone):
+            raise await self._refused("settlement", "FORGED_DECISION")
+
+    async def _claimed(self, subject: str, tags: link_session_pb2.Tags, bits: int) -> bytes:
+        pieces = [Piece(p.block_id, p.offset_bits, p.length_bits) for p in tags.pad]
+        if not pieces:
+            raise await self._refused(subject, "NO_TAG")
+        try:
+            return await self._store.authentication.claim_pad(self.peer_node, pieces, bits, self._link_id)
+        except (BadInputError, ConflictError, DeniedError) as error:
+            raise await self._refused(subject, error.reason) from error
+
+    async def _refused(self, subject: str, reason: str) -> LinkTroubleError:
+        await self._store.audit.record("authentication.failed", link_id=self._link_id, subject=subject, reason=reason)
+        return LinkTroubleError(AUTHENTICATION)
 
 
 async def authenticated(links: Iterable[process_pb2.NodeLinkConfig], store: KeyStore) -> dict[str, LinkAuthentication]:
@@ -155,6 +189,22 @@ async def authenticated(links: Iterable[process_pb2.NodeLinkConfig], store: KeyS
     for peer_node, count in Counter(link.peer_node for link in found.values()).items():
         await store.authentication.keep(peer_node, count * RESERVE_BITS)
     return found
+
+
+def padded(value: bytes, pad: bytes) -> link_session_pb2.Tags:
+    """Return the tag of a message by itself, whose pad was named before."""
+    return link_session_pb2.Tags(alone=_xor(value, pad))
+
+
+def _cut(pad: bytes) -> tuple[bytes, bytes, bytes]:
+    return pad[:HASH_BYTES], pad[HASH_BYTES : 2 * HASH_BYTES], pad[2 * HASH_BYTES :]
+
+
+def _wire_pieces(taken: Pad) -> list[key_exchange_pb2.KeyPiece]:
+    return [
+        key_exchange_pb2.KeyPiece(block_id=p.block_id, offset_bits=p.offset_bits, length_bits=p.length_bits)
+        for p in taken.pieces
+    ]
 
 
 def _xor(value: bytes, pad: bytes) -> bytes:

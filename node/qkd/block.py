@@ -13,10 +13,11 @@ from node.context import NodeContext
 from node.keys.records import BlockRole
 from node.link_state import LinkRecord
 from node.qkd import bits as packed
-from node.qkd.authentication import AUTH_STARVED, BLOCK_TAG_BITS
+from node.qkd.authentication import AUTH_STARVED
 from node.qkd.errors import LinkTroubleError, SessionRefusedError
 from node.qkd.protocols import Protocol
 from node.qkd.sifting import RawBlock
+from node.qkd.transcript import BLOCK_TAG_BITS
 from node.qkd.wire import Wire
 from qnetem.runtime import crashpoint
 from qnetem.v1 import process_pb2
@@ -132,6 +133,18 @@ class BlockJob:
             await self.wire.check_tags(self.block_id, message.tags)
         return body
 
+    async def expect_decided(self, event: str) -> Any:
+        """Return the next message about this block, an `event`, once the tag of what it decides verifies.
+
+        Raises:
+            SessionRefusedError: It is another one.
+            LinkTroubleError: The tag is missing or wrong.
+        """
+        message = await self._expect(event)
+        if self.is_kept:
+            await self.wire.check_decided(self.block_id, message)
+        return getattr(message, event)
+
     async def _expect(self, event: str) -> Any:
         message = await self.next_message()
         kind = message.WhichOneof("event")
@@ -147,6 +160,13 @@ class BlockJob:
         """
         if self.is_kept:
             await self.wire.send_tagged(self.block_id, **event)
+        else:
+            await self.wire.send(**event)
+
+    async def send_decided(self, **event: Any) -> None:
+        """Send what this end decides on the block, or confirms, with the tag that was paid with those before."""
+        if self.is_kept:
+            await self.wire.send_decided(self.block_id, **event)
         else:
             await self.wire.send(**event)
 

@@ -52,16 +52,19 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
             reason = AUTH_STARVED
     if reason:
         await wire.send(block_prepared=link_session_pb2.BlockPrepared(block_id=block_id, reason=reason))
-    decision: link_session_pb2.BlockDecision = await job.expect("block_decision")
-    if not decision.is_commit or reason:
-        if not reason:
-            await job.abort()
+    if reason:
+        decision: link_session_pb2.BlockDecision = await job.expect("block_decision")
         job.dropped(shortened(decision.reason) or reason, qber_prob)
+        return
+    decision = await job.expect_decided("block_decision")
+    if not decision.is_commit:
+        await job.abort()
+        job.dropped(shortened(decision.reason), qber_prob)
         return
     await job.commit()
     crashpoint.reach(COMMITTED_RECEIVER)
     job.made(seed.secret_bits, qber_prob)
-    await wire.send(block_committed=link_session_pb2.BlockCommitted(block_id=block_id))
+    await job.send_decided(block_committed=link_session_pb2.BlockCommitted(block_id=block_id))
 
 
 async def _correct(job: BlockJob, cascade: CascadeReceiver) -> None:

@@ -101,8 +101,8 @@ async def transmit_block(job: BlockJob, qber_estimate_prob: float) -> int:
     await job.commit()
     crashpoint.reach(COMMITTED_TRANSMITTER)
     job.made(estimate.secret_bits, qber_prob)
-    await wire.send(block_decision=link_session_pb2.BlockDecision(block_id=block_id, is_commit=True))
-    await job.expect("block_committed")
+    await job.send_decided(block_decision=link_session_pb2.BlockDecision(block_id=block_id, is_commit=True))
+    await job.expect_decided("block_committed")
     await job.confirm()
     return estimate.secret_bits
 

@@ -63,6 +63,7 @@ class ReceiverSession:
         self._record = record
         self._control = control
         self._wire = wire
+        wire.name_session(hello.incarnation, hello.session_counter)
         self._hello = hello
         self._protocol = protocol_of(config)
         self._level_count = level_count(config)
@@ -111,19 +112,19 @@ class ReceiverSession:
         doubtful = {
             block.block_id for block in await store.blocks_in_doubt(link_id) if block.state is BlockState.PREPARED
         }
-        await self._wire.send(
-            settlement=link_session_pb2.Settlement(
+        await self._wire.settle(
+            link_session_pb2.Settlement(
                 blocks=[Holding(block_id=b, holding=Holding.HOLDING_PREPARED) for b in sorted(doubtful)]
             )
         )
         message = await self._wire.receive()
         if message is None or message.WhichOneof("event") != "settlement":
             raise SessionRefusedError(f"link {link_id}: no settlement")
-        answers = {block.block_id: block.holding for block in message.settlement.blocks}
+        answers = {block.block_id: block.holding for block in await self._wire.settled(message)}
         if any(not block_id.startswith(f"{link_id}/") for block_id in answers):
             raise SessionRefusedError(f"link {link_id}: a block of another link is settled")
-        for block_id in doubtful:
-            if answers.get(block_id) == Holding.HOLDING_AVAILABLE:
+        for block_id in doubtful & answers.keys():
+            if answers[block_id] == Holding.HOLDING_AVAILABLE:
                 await store.commit(block_id)
             else:
                 await store.abort(block_id)
@@ -137,7 +138,7 @@ class ReceiverSession:
             )
             for block_id in answers
         ]
-        await self._wire.send(settlement=link_session_pb2.Settlement(blocks=held))
+        await self._wire.settle(link_session_pb2.Settlement(blocks=held))
 
     async def _take(self, message: link_session_pb2.SessionRequest) -> None:
         kind = message.WhichOneof("event")

@@ -59,6 +59,7 @@ class TransmitterSession:
         self.record = record
         self.device = device
         self.wire = wire
+        wire.name_session(node.incarnation, counter)
         self._counter = counter
         self._protocol = protocol_of(config)
         self._level_count = level_count(config)
@@ -119,19 +120,19 @@ class TransmitterSession:
         for block in await store.blocks_in_doubt(link_id):
             if block.state is BlockState.PREPARED:
                 await store.abort(block.block_id)
-        asked = [block.block_id for block in (await self._expect("settlement")).settlement.blocks]
+        asked = [block.block_id for block in await self.wire.settled(await self._expect("settlement"))]
         if any(not block_id.startswith(f"{link_id}/") for block_id in asked):
             raise SessionRefusedError(f"link {link_id}: a block of another link is in doubt")
         states = await store.block_states(asked)
         answers = decide(asked, {block_id: state is BlockState.AVAILABLE for block_id, state in states.items()})
         unconfirmed = {block.block_id for block in await store.blocks_in_doubt(link_id)}
         listed = {**dict.fromkeys(unconfirmed, Holding.HOLDING_AVAILABLE), **answers}
-        await self.wire.send(
-            settlement=link_session_pb2.Settlement(
+        await self.wire.settle(
+            link_session_pb2.Settlement(
                 blocks=[Holding(block_id=block_id, holding=holding) for block_id, holding in listed.items()]
             )
         )
-        for told in (await self._expect("settlement")).settlement.blocks:
+        for told in await self.wire.settled(await self._expect("settlement")):
             if told.block_id not in unconfirmed:
                 continue
             if told.holding == Holding.HOLDING_AVAILABLE:

@@ -17,13 +17,16 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB, GCM
 from qnetem.runtime.errors import BadInputError
 from qnetem.v1 import link_session_pb2
 
-__all__ = ["HASH_BYTES", "BlockHashes", "Ghash", "Message", "Transcript", "forgery_prob"]
+__all__ = ["BLOCK_TAG_BITS", "HASH_BYTES", "BlockHashes", "Ghash", "Message", "Transcript", "forgery_prob"]
 
 HASH_BYTES: Final = 16
+# what one end pays for a block: a tag of the stream, one of the block, one of what it decides or confirms
+BLOCK_TAG_BITS: Final = 3 * 8 * HASH_BYTES
 _NONCE: Final = bytes(12)
-# before one of these the stream is cut; after these nothing about a block is said that counts
+_ALONE: Final = b"\xff" * 8
+# before one of these the stream is cut; these have a tag of their own
 _CUTS: Final = frozenset({"block_start", "block_corrected"})
-_AFTER_TAGS: Final = frozenset({"block_decision", "block_committed"})
+_DECISIONS: Final = frozenset({"block_decision", "block_committed"})
 # blocks under way at a time, at most; who opens more loses the oldest, and with it the block
 _BLOCKS_LIMIT: Final = 64
 
@@ -78,6 +81,7 @@ class Transcript:
     def __init__(self, key: bytes) -> None:
         """Hash under `key`, 16 bytes, recycled from session to session."""
         self._key = key
+        self._session = b""
         self._stream = Ghash(key)
         self._stream.add(bytes(HASH_BYTES))
         self._cuts: dict[str, bytes] = {}
@@ -87,7 +91,7 @@ class Transcript:
     def see(self, message: Message) -> None:
         """Take the next message of this direction."""
         event = message.WhichOneof("event")
-        if event is None or event == "heartbeat" or event in _AFTER_TAGS:
+        if event is None or event == "heartbeat" or event in _DECISIONS:
             return
         body = getattr(message, event)
         if "block_id" not in body.DESCRIPTOR.fields_by_name:
@@ -115,6 +119,16 @@ class Transcript:
             _make_room(self._closed)
             self._closed[block_id] = BlockHashes(stream, block.value())
         return self._closed.get(block_id)
+
+    def name_session(self, incarnation: int, counter: int) -> None:
+        """Say which session it is, as the transmitter's hello does: nothing of another one counts in it."""
+        self._session = struct.pack("<QQ", incarnation, counter)
+
+    def alone(self, message: Message) -> bytes:
+        """Return the hash of a message by itself, 16 bytes, to be padded before anyone sees it."""
+        hashed = Ghash(self._key)
+        hashed.add(_ALONE + self._session + _encoded(message))
+        return hashed.value()
 
     def forget(self, block_id: str) -> None:
         """Let go of a block that is over."""

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Generic, TypeVar
 
-from node.qkd.authentication import LinkAuthentication
+from node.keys.records import PadsExhaustedError
+from node.qkd.authentication import LinkAuthentication, padded
 from node.qkd.errors import PeerSilentError
 from node.qkd.transcript import Transcript
 from qnetem.runtime.clock import Clock, to_time
@@ -51,6 +52,15 @@ class Wire(Generic[_Out, _In]):
         self._heard: Transcript | None = None
         if authentication is not None:
             self._said, self._heard = authentication.transcripts()
+        # what pads the tags of decisions, by block: this end's, the peer's
+        self._own_pads: dict[str, bytes] = {}
+        self._peer_pads: dict[str, bytes] = {}
+
+    def name_session(self, incarnation: int, counter: int) -> None:
+        """Say which session it is, as the transmitter's hello does. Before anything is tagged."""
+        for transcript in (self._said, self._heard):
+            if transcript is not None:
+                transcript.name_session(incarnation, counter)
 
     async def send(self, **event: Any) -> None:
         """Queue one message (`event` names one member of the oneof); waits when the peer does not take them.
@@ -73,7 +83,8 @@ class Wire(Generic[_Out, _In]):
             hashes = self._said.close(block_id)
             if hashes is None:
                 raise RuntimeError(f"block {block_id}: was not begun on this session")
-            message.tags.CopyFrom(await self.authentication.tags(hashes))
+            tags, self._own_pads[block_id] = await self.authentication.tags(hashes)
+            message.tags.CopyFrom(tags)
         await self._put(message)
 
     async def check_tags(self, block_id: str, tags: link_session_pb2.Tags) -> None:
@@ -83,13 +94,62 @@ class Wire(Generic[_Out, _In]):
             LinkTroubleError: What was heard is not what was said.
         """
         if self.authentication is not None and self._heard is not None:
-            await self.authentication.check(block_id, self._heard.close(block_id), tags)
+            heard = self._heard.close(block_id)
+            self._peer_pads[block_id] = await self.authentication.check(block_id, heard, tags)
+
+    async def send_decided(self, block_id: str, **event: Any) -> None:
+        """Send what this end decides on a block, or confirms, with the tag that was paid with those it has sent.
+
+        Raises:
+            PeerSilentError: As `send`.
+        """
+        message = self._out(sent=to_time(self._clock.now_ps()), **event)
+        if self._said is not None:
+            message.tags.CopyFrom(padded(self._said.alone(message), self._own_pads.pop(block_id)))
+        await self._put(message)
+
+    async def check_decided(self, block_id: str, message: _In) -> None:
+        """Check the tag of what the peer decides on a block, or confirms, whose other tags were checked.
+
+        Raises:
+            LinkTroubleError: It is missing or wrong.
+        """
+        if self.authentication is not None and self._heard is not None:
+            pad = self._peer_pads.pop(block_id)
+            await self.authentication.check_decision(block_id, self._heard.alone(message), pad, message.tags)
+
+    async def settle(self, settlement: link_session_pb2.Settlement) -> None:
+        """Send a settlement, with a tag when it names blocks; with nothing to pay for it, one that names none.
+
+        Raises:
+            PeerSilentError: As `send`.
+        """
+        message = self._out(sent=to_time(self._clock.now_ps()), settlement=settlement)
+        if settlement.blocks and self.authentication is not None and self._said is not None:
+            try:
+                message.tags.CopyFrom(await self.authentication.settlement_tags(self._said.alone(message)))
+            except PadsExhaustedError:
+                message.settlement.ClearField("blocks")
+        await self._put(message)
+
+    async def settled(self, message: _In) -> list[link_session_pb2.BlockInDoubt]:
+        """Return what a settlement says, once its tag verifies.
+
+        Raises:
+            LinkTroubleError: It names blocks, and the tag is missing or wrong.
+        """
+        blocks = list(message.settlement.blocks)
+        if blocks and self.authentication is not None and self._heard is not None:
+            await self.authentication.check_settlement(self._heard.alone(message), message.tags)
+        return blocks
 
     def forget(self, block_id: str) -> None:
         """Let go of the transcript of a block that is over."""
         for transcript in (self._said, self._heard):
             if transcript is not None:
                 transcript.forget(block_id)
+        for pads in (self._own_pads, self._peer_pads):
+            pads.pop(block_id, None)
 
     async def _put(self, message: _Out) -> None:
         if self._queue.full():

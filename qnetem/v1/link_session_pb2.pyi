@@ -46,11 +46,18 @@ AUTHENTICATION (Wegman and Carter, hash key recycled, tag padded once). From the
   transmitter, a block_corrected of the receiver, D_i = ghash(K, D_(i-1) || what was collected), and a new collection
   begins. That D_i is the block's.
   BLOCK: ghash(K, all messages of this end that name the block, the one with the tags included).
-  Each is exclusive-ored with 16 bytes of one pad of 32, taken from the sender's half of what both share, and never
-  used again. The tags of the transmitter come with block_seed (of a block that makes key), the receiver holds the
-  block PREPARED only when they verify; the receiver's come with block_prepared, and the transmitter holds it AVAILABLE
-  only when they do. Who has no pad drops the block ("auth-starved"); whose peer's tags are wrong ends the session
-  ("authentication").
+  ALONE: ghash(K, 8 bytes of 255 || le64(i) || le64(c) || le64(len(e)) || e), i and c being the transmitter's incarnation
+  and session_counter: of a message that says what becomes of blocks.
+  Each is exclusive-ored with 16 bytes of a pad that is taken from the sender's half of what both share, and never used
+  again. One pad of 48 bytes is for a block at each end: STREAM, BLOCK, and ALONE of the decision to come. The first two
+  tags of the transmitter come with block_seed (of a block that makes key), the receiver holds the block PREPARED only
+  when they verify; the receiver's come with block_prepared, and the transmitter holds it AVAILABLE only when they do.
+  The third comes with the block_decision that answers a tagged block_prepared, and with block_committed: the receiver
+  holds the block AVAILABLE, and the transmitter knows it to, only when it verifies. A settlement that names blocks
+  carries ALONE under a pad of 16 bytes; nothing is done for one that names none, and blocks of which nothing is said
+  stay in doubt. Untagged is what only drops a block: a block_seed that makes no key, a block_prepared that is not, and
+  what answers it. Who has no pad drops the block ("auth-starved"), and names none in a settlement; whose peer's tags are
+  wrong ends the session ("authentication").
 
 Test vectors of the last four: tests/contract/post-processing-vectors.json.
 """
@@ -102,12 +109,16 @@ class Tags(_message.Message):
     PAD_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     BLOCK_FIELD_NUMBER: _builtins.int
+    ALONE_FIELD_NUMBER: _builtins.int
     stream: _builtins.bytes
     """16 bytes each."""
     block: _builtins.bytes
+    alone: _builtins.bytes
     @_builtins.property
     def pad(self) -> _containers.RepeatedCompositeFieldContainer[_key_exchange_pb2.KeyPiece]:
-        """Bits of the sender's half, concatenated: 32 bytes, the first 16 pad the stream's tag."""
+        """Bits of the sender's half, concatenated. With block_seed and block_prepared 48 bytes: the first 16 pad `stream`, the
+        next `block`, the last `alone` of block_decision and block_committed, which name no pad. With a settlement: 16 bytes.
+        """
 
     def __init__(
         self,
@@ -115,10 +126,11 @@ class Tags(_message.Message):
         pad: _abc.Iterable[_key_exchange_pb2.KeyPiece] | None = ...,
         stream: _builtins.bytes = ...,
         block: _builtins.bytes = ...,
+        alone: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "pad", b"pad", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "block", b"block", "pad", b"pad", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -809,7 +821,8 @@ Global___BlockCommitted: _TypeAlias = BlockCommitted  # noqa: Y015
 @_typing.final
 class Settlement(_message.Message):
     """After hello: the receiver lists its blocks in doubt, the transmitter answers with its decision on each and names the
-    ones that it holds and has no confirmation for. Unknown means abort.
+    ones that it holds and has no confirmation for; the receiver says which of those it holds. Unknown means abort; what is
+    not answered stays in doubt.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -46,11 +46,18 @@ AUTHENTICATION (Wegman and Carter, hash key recycled, tag padded once). From the
   transmitter, a block_corrected of the receiver, D_i = ghash(K, D_(i-1) || what was collected), and a new collection
   begins. That D_i is the block's.
   BLOCK: ghash(K, all messages of this end that name the block, the one with the tags included).
-  Each is exclusive-ored with 16 bytes of one pad of 32, taken from the sender's half of what both share, and never
-  used again. The tags of the transmitter come with block_seed (of a block that makes key), the receiver holds the
-  block PREPARED only when they verify; the receiver's come with block_prepared, and the transmitter holds it AVAILABLE
-  only when they do. Who has no pad drops the block ("auth-starved"); whose peer's tags are wrong ends the session
-  ("authentication").
+  ALONE: ghash(K, 8 bytes of 255 || le64(i) || le64(c) || le64(len(e)) || e), i and c being the transmitter's incarnation
+  and session_counter: of a message that says what becomes of blocks.
+  Each is exclusive-ored with 16 bytes of a pad that is taken from the sender's half of what both share, and never used
+  again. One pad of 48 bytes is for a block at each end: STREAM, BLOCK, and ALONE of the decision to come. The first two
+  tags of the transmitter come with block_seed (of a block that makes key), the receiver holds the block PREPARED only
+  when they verify; the receiver's come with block_prepared, and the transmitter holds it AVAILABLE only when they do.
+  The third comes with the block_decision that answers a tagged block_prepared, and with block_committed: the receiver
+  holds the block AVAILABLE, and the transmitter knows it to, only when it verifies. A settlement that names blocks
+  carries ALONE under a pad of 16 bytes; nothing is done for one that names none, and blocks of which nothing is said
+  stay in doubt. Untagged is what only drops a block: a block_seed that makes no key, a block_prepared that is not, and
+  what answers it. Who has no pad drops the block ("auth-starved"), and names none in a settlement; whose peer's tags are
+  wrong ends the session ("authentication").
 
 Test vectors of the last four: tests/contract/post-processing-vectors.json.
 """

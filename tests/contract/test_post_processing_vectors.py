@@ -87,3 +87,13 @@ def test_what_is_said_counts_as_in_the_vectors(vector: dict[str, Any]) -> None:
     hashes = transcript.close(vector["block_id"])
     assert hashes is not None
     assert (hashes.stream.hex(), hashes.block.hex()) == (vector["stream"], vector["block"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["alone"], ids=lambda vector: vector["hash"])
+def test_what_is_said_of_blocks_has_a_hash_of_its_own_as_in_the_vectors(vector: dict[str, Any]) -> None:
+    transcript = Transcript(bytes.fromhex(vector["key"]))
+    transcript.name_session(vector["incarnation"], vector["session_counter"])
+    message = link_session_pb2.SessionRequest.FromString(bytes.fromhex(vector["said"]))
+    assert message.WhichOneof("event") in ("block_decision", "settlement")
+    message.tags.alone = b"does not count"
+    assert transcript.alone(message).hex() == vector["hash"]

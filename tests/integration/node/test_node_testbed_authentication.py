@@ -35,7 +35,7 @@ async def spend_all(lab: Lab, node: str, peer: str) -> None:
     """Take every pad that a node has, of the store of a node that has ended."""
     key_path = lab.layout.storage_keys / f"{node}.key"
     async with open_store(lab.layout.state(node) / "keys.sqlite", key_path=key_path) as store:
-        for bits in (1 << 16, 1 << 12, 256):
+        for bits in (1 << 16, 1 << 12, 128):
             with suppress(PadsExhaustedError):
                 while True:
                     await store.authentication.take_pad(peer, bits, LINK)
@@ -67,7 +67,7 @@ async def test_a_link_pays_for_its_tags_starves_without_pads_and_is_brought_new_
 
         await lab.until(paid, "blocks at both ends")
         for end in (await lab.ends()).values():
-            assert end.tags_bits_total == 256 * end.blocks_made_count
+            assert end.tags_bits_total == 384 * end.blocks_made_count
             assert 0 < end.secret_net_hz < end.secret_gross_hz
         for admin in (await admins(lab, stack)).values():
             [pool] = (await admin.status()).pools

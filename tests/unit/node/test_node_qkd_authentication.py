@@ -1,6 +1,5 @@
 """Tags of sessions: what was heard is what was said, or the block is not released; each tag is paid for once."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from session_wires import Wires
 
 from node.keys.records import BlockRole, PadsExhaustedError
 from node.keys.store import KeyStore, open_store
-from node.qkd.authentication import BLOCK_TAG_BITS, PRESHARED_BITS, RESERVE_BITS, LinkAuthentication, authenticated
+from node.qkd.authentication import PRESHARED_BITS, RESERVE_BITS, LinkAuthentication, authenticated
 from node.qkd.errors import LinkTroubleError
-from node.qkd.transcript import BlockHashes, Ghash, Message, Transcript, forgery_prob
-from node.qkd.wire import Wire
-from qnetem.runtime.clock import Clock
+from node.qkd.transcript import BLOCK_TAG_BITS, BlockHashes, Ghash, Message, Transcript, forgery_prob
 from qnetem.runtime.errors import BadInputError
 from qnetem.v1 import link_session_pb2 as pb
 from qnetem.v1 import process_pb2
@@ -188,7 +186,7 @@ async def refused(end: LinkAuthentication, hashes: BlockHashes | None, tags: pb.
 async def test_tags_verify_once_both_ways_and_show_nothing_of_the_hashes(tmp_path: Path) -> None:
     async with ends(tmp_path) as (_, alice, store, bob):
         for sender, taker in ((alice, bob), (bob, alice)):
-            tags = [await sender.tags(HASHES) for _ in range(3)]
+            tags = [(await sender.tags(HASHES))[0] for _ in range(3)]
             values = {value for each in tags for value in (each.stream, each.block)}
             assert len(values - {HASHES.stream, HASHES.block}) == 6
             for each in (tags[2], tags[0], tags[1]):
@@ -204,7 +202,7 @@ async def trail(store: KeyStore) -> list[bytes]:
 @pytest.mark.parametrize("fault", ["stream", "block", "none", "short pad", "pad of mine", "unknown block", "unheard"])
 async def test_wrong_tags_of_every_kind_are_refused_and_recorded(tmp_path: Path, fault: str) -> None:
     async with ends(tmp_path) as (_, alice, store, bob):
-        tags = await alice.tags(HASHES)
+        tags, _ = await alice.tags(HASHES)
         heard: BlockHashes | None = HASHES
         match fault:
             case "stream":
@@ -227,7 +225,7 @@ async def test_wrong_tags_of_every_kind_are_refused_and_recorded(tmp_path: Path,
 
 async def test_another_secret_verifies_nothing(tmp_path: Path) -> None:
     async with ends(tmp_path, b"x" * 16) as (_, alice, _store, bob):
-        await refused(bob, HASHES, await alice.tags(HASHES))
+        await refused(bob, HASHES, (await alice.tags(HASHES))[0])
 
 
 async def block(stores: tuple[KeyStore, KeyStore], number: int, bit_count: int) -> None:
@@ -245,17 +243,17 @@ async def test_pads_come_from_the_pool_then_from_before_then_from_what_keys_may_
         await block((a_store, b_store), 0, 2 * (RESERVE_BITS + 2 * BLOCK_TAG_BITS))
         pool = await a_store.pool("bob")
         assert (pool.available_bits, pool.kept_bits) == (2 * BLOCK_TAG_BITS, RESERVE_BITS)
-        with pytest.raises(Exception, match="stored 2 keys of 256 bits, asked 3"):
-            await a_store.reserve("m", [], "bob", 3, 256)
+        with pytest.raises(Exception, match=f"stored 2 keys of {BLOCK_TAG_BITS} bits, asked 3"):
+            await a_store.reserve("m", [], "bob", 3, BLOCK_TAG_BITS)
         spent = []
         for _ in range(2 + PRESHARED_BITS // 2 // BLOCK_TAG_BITS + 32):
-            tags = await alice.tags(HASHES)
+            tags, _ = await alice.tags(HASHES)
             spent += [(p.block_id, p.offset_bits, p.length_bits) for p in tags.pad]
             await bob.check("l/1.1.0", HASHES, tags)
         names = [name for name, _, _ in spent]
-        assert names == ["l/1.1.0"] * 2 + ["l/preshared/0"] * 128 + ["l/1.1.0"] * 32
+        assert names == ["l/1.1.0"] * 2 + ["l/preshared/0"] * 85 + ["l/1.1.0"] * 32
         assert len(set(spent)) == len(spent)
-        with pytest.raises(PadsExhaustedError, match="link l: no 256 bits are left to authenticate with bob"):
+        with pytest.raises(PadsExhaustedError, match="link l: no 384 bits are left to authenticate with bob"):
             await alice.tags(HASHES)
         for store, peer in ((a_store, "bob"), (b_store, "alice")):
             pool = await store.pool(peer)
@@ -263,8 +261,11 @@ async def test_pads_come_from_the_pool_then_from_before_then_from_what_keys_may_
             assert ended == 34 * BLOCK_TAG_BITS
             assert pool.made_bits == pool.held_bits + ended
         # the other direction has pads of its own
-        assert await b_store.authentication.left_bits("l") == (PRESHARED_BITS // 2, 0)
-        await alice.check("l/1.1.0", HASHES, await bob.tags(HASHES))
+        assert await b_store.authentication.left_bits("l") == (
+            PRESHARED_BITS // 2,
+            PRESHARED_BITS // 2 % BLOCK_TAG_BITS,
+        )
+        await alice.check("l/1.1.0", HASHES, (await bob.tags(HASHES))[0])
 
         # what then: somebody brings new ones, once, and they are used when both have them
         assert await alice.provision(1, b"n" * 256)
@@ -275,7 +276,7 @@ async def test_pads_come_from_the_pool_then_from_before_then_from_what_keys_may_
         assert not await bob.provision(1, b"n" * 256)
         assert await alice.confirm(1)
         assert not await alice.confirm(2)
-        await bob.check("l/1.1.0", HASHES, await alice.tags(HASHES))
+        await bob.check("l/1.1.0", HASHES, (await alice.tags(HASHES))[0])
         with pytest.raises(BadInputError, match="fewer than 512"):
             await alice.provision(2, b"n" * 63)
         # and key that is made fills up what is held back before it serves keys
@@ -286,10 +287,10 @@ async def test_pads_come_from_the_pool_then_from_before_then_from_what_keys_may_
 
 async def test_what_was_spent_stays_spent_when_the_node_starts_again(tmp_path: Path) -> None:
     async with ends(tmp_path) as (_, alice, _store, bob):
-        first = await alice.tags(HASHES)
+        first, _ = await alice.tags(HASHES)
         await bob.check("l/1.1.0", HASHES, first)
     async with ends(tmp_path) as (_, alice, _store, bob):
-        second = await alice.tags(HASHES)
+        second, _ = await alice.tags(HASHES)
         assert second.pad[0].offset_bits == first.pad[0].offset_bits + BLOCK_TAG_BITS
         await refused(bob, HASHES, first)
         await bob.check("l/1.1.0", HASHES, second)
@@ -315,69 +316,61 @@ async def test_a_quarantined_block_takes_what_was_held_back_with_it(tmp_path: Pa
         assert pool.made_bits == pool.held_bits + pool.quarantined_bits
 
 
-class Wires:
-    """The two wires of a session, and somebody between them."""
+class Story(Wires):
+    """All that is said around a block."""
 
-    def __init__(self, alice: LinkAuthentication, bob: LinkAuthentication, tamper: Callable[[Message], None]) -> None:
-        clock = Clock(process_pb2.ClockConfig(scale=1.0, source=process_pb2.ClockConfig.SOURCE_MONOTONIC))
-        self._there: asyncio.Queue[Any] = asyncio.Queue()
-        self._back: asyncio.Queue[Any] = asyncio.Queue()
-
-        async def arriving(queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:
-            while True:
-                yield await queue.get()
-
-        async def write(message: Any) -> None:
-            copied = type(message).FromString(message.SerializeToString())
-            tamper(copied)
-            await (self._there if isinstance(message, pb.SessionRequest) else self._back).put(copied)
-
-        self.alice: Wire[Any, Any] = Wire(write, arriving(self._back), pb.SessionRequest, clock, alice)
-        self.bob: Wire[Any, Any] = Wire(write, arriving(self._there), pb.SessionResponse, clock, bob)
-
-    async def tell(self) -> None:
-        """Say all that makes a block, both ways, and check the tags at both ends."""
+    async def tell(self, counter: int = 3, counter_heard: int = 3) -> None:
+        """Settle a block, say all that makes another one, both ways, and check the tags at both ends."""
         block_id = "l/1.1.0"
         alice, bob = self.alice, self.bob
-        writers = [asyncio.create_task(wire.write_forever()) for wire in (alice, bob)]
-        try:
-            async with asyncio.timeout(10):
-                await alice.send(hello=pb.SessionHello(link_id="l"))
-                await bob.receive()
-                await bob.send(sift_report=pb.SiftReport(train_id=1, bases=b"\1\2"))
-                await alice.receive()
-                await alice.send(sift_answer=pb.SiftAnswer(train_id=1, matches=b"\3"))
-                await bob.receive()
-                await alice.send(block_start=pb.BlockStart(block_id=block_id, sifted_bits=10))
-                await bob.receive()
-                await bob.send(parity_query=pb.ParityQuery(block_id=block_id, passes=b"\0"))
-                await alice.receive()
-                await alice.send(parity_answer=pb.ParityAnswer(block_id=block_id, parities=b"\1"))
-                await bob.receive()
-                await bob.send(block_corrected=pb.BlockCorrected(block_id=block_id, disclosed_bits=1))
-                await alice.receive()
-                await alice.send_tagged(block_id, block_seed=pb.BlockSeed(block_id=block_id, secret_bits=8))
-                seed = await bob.receive()
-                await bob.check_tags(block_id, seed.tags)
-                await bob.send_tagged(block_id, block_prepared=pb.BlockPrepared(block_id=block_id, is_prepared=True))
-                prepared = await alice.receive()
-                await alice.check_tags(block_id, prepared.tags)
-        finally:
-            for writer in writers:
-                writer.cancel()
-            await asyncio.gather(*writers, return_exceptions=True)
+        async with self.writing():
+            alice.name_session(1, counter)
+            bob.name_session(1, counter_heard)
+            await alice.send(hello=pb.SessionHello(link_id="l"))
+            await bob.receive()
+            doubt = pb.BlockInDoubt(block_id="l/0.9.0", holding=pb.BlockInDoubt.HOLDING_AVAILABLE)
+            for sender, taker in ((bob, alice), (alice, bob)):
+                await sender.settle(pb.Settlement(blocks=[doubt]))
+                assert await taker.settled(await taker.receive()) == [doubt]
+                await sender.settle(pb.Settlement())
+                assert await taker.settled(await taker.receive()) == []
+            await bob.send(sift_report=pb.SiftReport(train_id=1, bases=b"\1\2"))
+            await alice.receive()
+            await alice.send(sift_answer=pb.SiftAnswer(train_id=1, matches=b"\3"))
+            await bob.receive()
+            await alice.send(block_start=pb.BlockStart(block_id=block_id, sifted_bits=10))
+            await bob.receive()
+            await bob.send(parity_query=pb.ParityQuery(block_id=block_id, passes=b"\0"))
+            await alice.receive()
+            await alice.send(parity_answer=pb.ParityAnswer(block_id=block_id, parities=b"\1"))
+            await bob.receive()
+            await bob.send(block_corrected=pb.BlockCorrected(block_id=block_id, disclosed_bits=1))
+            await alice.receive()
+            await alice.send_tagged(block_id, block_seed=pb.BlockSeed(block_id=block_id, secret_bits=8))
+            seed = await bob.receive()
+            await bob.check_tags(block_id, seed.tags)
+            await bob.send_tagged(block_id, block_prepared=pb.BlockPrepared(block_id=block_id, is_prepared=True))
+            prepared = await alice.receive()
+            await alice.check_tags(block_id, prepared.tags)
+            await alice.send_decided(block_id, block_decision=pb.BlockDecision(block_id=block_id, is_commit=True))
+            await bob.check_decided(block_id, await bob.receive())
+            await bob.send_decided(block_id, block_committed=pb.BlockCommitted(block_id=block_id))
+            await alice.check_decided(block_id, await alice.receive())
 
 
 async def test_an_honest_session_verifies(tmp_path: Path) -> None:
     async with ends(tmp_path) as (_, alice, _store, bob):
         for _ in range(2):  # the hash key is recycled, the pads are not
-            await Wires(alice, bob, lambda message: None).tell()
+            await Story(alice, bob, lambda message: None).tell()
 
 
 EVENTS = ("hello", "sift_report", "sift_answer", "block_start", "parity_query", "parity_answer", "block_corrected")
 
 
-@pytest.mark.parametrize("event", [*EVENTS, "block_seed", "block_prepared"])
+DECISIONS = ("block_decision", "block_committed", "settlement")
+
+
+@pytest.mark.parametrize("event", [*EVENTS, "block_seed", "block_prepared", *DECISIONS])
 async def test_whatever_is_altered_on_the_way_ends_the_session(tmp_path: Path, event: str) -> None:
     def tamper(message: Message) -> None:
         match message.WhichOneof("event"):
@@ -401,7 +394,63 @@ async def test_whatever_is_altered_on_the_way_ends_the_session(tmp_path: Path, e
                 message.block_seed.toeplitz_seed = b"\1"
             case "block_prepared":
                 message.block_prepared.reason = "x"
+            case "block_decision":
+                message.block_decision.is_commit = False
+            case "block_committed":
+                message.sent.seconds += 1
+            case "settlement":
+                for block in message.settlement.blocks:
+                    block.holding = pb.BlockInDoubt.HOLDING_ABORTED
+
+    async with ends(tmp_path) as (store, alice, other, bob):
+        with pytest.raises(LinkTroubleError, match="authentication"):
+            await Story(alice, bob, tamper).tell()
+        failed = [line for one in (store, other) for line in await trail(one) if b"authentication.failed" in line]
+        assert len(failed) == 1
+        assert (b"FORGED_DECISION" in failed[0]) == (event in DECISIONS)
+
+
+@pytest.mark.parametrize("event", DECISIONS)
+async def test_a_decision_without_a_tag_is_nobodys(tmp_path: Path, event: str) -> None:
+    def tamper(message: Message) -> None:
+        if message.WhichOneof("event") == event:
+            message.ClearField("tags")
 
     async with ends(tmp_path) as (_, alice, _store, bob):
         with pytest.raises(LinkTroubleError, match="authentication"):
-            await Wires(alice, bob, tamper).tell()
+            await Story(alice, bob, tamper).tell()
+
+
+async def test_a_decision_of_another_session_is_refused(tmp_path: Path) -> None:
+    async with ends(tmp_path) as (_, alice, _store, bob):
+        with pytest.raises(LinkTroubleError, match="authentication"):
+            await Story(alice, bob, lambda message: None).tell(counter_heard=4)
+
+
+async def test_a_decision_said_twice_is_taken_once(tmp_path: Path) -> None:
+    """A settlement that was held back, or is said again, has a pad that is spent."""
+    kept: list[Message] = []
+    async with ends(tmp_path) as (_, alice, _store, bob):
+        wires = Story(alice, bob, kept.append)
+        await wires.tell()
+        for message in [each for each in kept if each.HasField("settlement") and each.settlement.blocks]:
+            taker = wires.bob if isinstance(message, pb.SessionRequest) else wires.alice
+            with pytest.raises(LinkTroubleError, match="authentication"):
+                await taker.settled(message)
+
+
+async def test_who_cannot_pay_settles_nothing_and_decides_what_was_paid_for(tmp_path: Path) -> None:
+    async with ends(tmp_path) as (store, alice, _store, bob):
+        for _ in range(PRESHARED_BITS // 2 // BLOCK_TAG_BITS - 1):
+            await alice.tags(HASHES)
+        # a settlement, the block; and what is decided on it, of its own pad
+        await Story(alice, bob, lambda message: None).tell()
+        with pytest.raises(PadsExhaustedError):
+            await alice.tags(HASHES)
+        assert await store.authentication.left_bits("l") == (0, PRESHARED_BITS // 2 - 128 - BLOCK_TAG_BITS)
+        wires = Story(alice, bob, lambda message: None)
+        async with wires.writing():
+            await wires.alice.settle(pb.Settlement(blocks=[pb.BlockInDoubt(block_id="l/0.9.0")]))
+            message = await wires.bob.receive()
+            assert message is not None
+            assert await wires.bob.settled(message) == []
