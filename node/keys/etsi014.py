@@ -241,6 +241,8 @@ async def _body(request: web.BaseRequest) -> bytes:
             raise RequestError("only 100-continue can be expected")
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
+    if request.content.is_eof():  # it came with its headers
+        return await request.read()
     async with asyncio.timeout(_BODY_S):
         return await request.read()
 

@@ -31,6 +31,10 @@ _log = get_logger("node.keys.store")
 _BATCH: Final = 256
 # after this long without work the log, which holds old pages, is folded into the database and cut
 _IDLE_S: Final = 1.0
+# without such a pause it is folded so often, behind the answers of a commit; and by SQLite inside the commit that makes
+# it longer than this, in pages
+_CHECKPOINT_S: Final = 2.0
+_LOG_PAGES: Final = 1 << 14
 _T = TypeVar("_T")
 
 
@@ -155,6 +159,7 @@ class GroupCommit:
         db: StoreConnection | None = None
         try:
             db = open_database(self._path, self._key_path)
+            db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             self.audit_log.open(db)
         except Exception as error:
             if db is not None:
@@ -163,6 +168,7 @@ class GroupCommit:
             first.error = error
         _settle([first])
         is_dirty = db is not None
+        folded_s = time.monotonic()
         while db is not None:
             try:
                 job = self._jobs.get(timeout=_IDLE_S if is_dirty else None)
@@ -185,6 +191,10 @@ class GroupCommit:
                     _settle(jobs)
                 self._turn(db)
                 is_dirty = True
+                if time.monotonic() - folded_s >= _CHECKPOINT_S:
+                    with suppress(sqlite3.Error):  # as of `_fold`
+                        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    folded_s = time.monotonic()
             if batch[-1] is None:
                 break
         if db is not None:

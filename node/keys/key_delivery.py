@@ -65,6 +65,8 @@ class KeyDelivery:
 
     async def _opened_gate(self) -> PolicyGate:
         """Return the gate, its buckets as an earlier life left them."""
+        if self._gate is not None:
+            return self._gate
         async with self._gate_lock:
             if self._gate is None:
                 noted = await self._rates.known()

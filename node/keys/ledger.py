@@ -79,9 +79,10 @@ def insert(
     row = (key.key_id, key.peer_node, key.is_master, key.master_sae_id, key.size_bits, key.state)
     values = (*row, now_s, expires_s, sealed, key.is_insecure)
     db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-    db.executemany("INSERT INTO parties VALUES (?, ?, 0)", [(key.key_id, sae) for sae in saes])
-    rows = [(key.key_id, position, *span) for position, span in enumerate(where)]
-    db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
+    for sae in saes:
+        db.execute("INSERT INTO parties VALUES (?, ?, 0)", (key.key_id, sae))
+    for position, span in enumerate(where):
+        db.execute("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", (key.key_id, position, *span))
 
 
 def reserve(

@@ -95,6 +95,8 @@ class Courier:
         channel = self._channel(neighbour)
         if channel is None:
             raise NoRouteError(f"no route to KME {neighbour}: no connection")
+        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return channel
         try:
             async with asyncio.timeout(self.times.connect_s if timeout_s is None else timeout_s):
                 while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
@@ -109,6 +111,9 @@ class Courier:
         Raises:
             NoRouteError: None is.
         """
+        direct = self._channel(target)
+        if direct is not None and direct.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return
         failed = NoRouteError(f"no route to KME {target}")
         for path in self.book.paths(target, time.monotonic()):
             try:

@@ -161,3 +161,16 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -
     assert set(result["acknowledged"]) <= consumed
     assert pool.delivered_bits == 64 * len(consumed)
     assert pool.made_bits == 65536 == pool.held_bits + pool.delivered_bits + pool.voided_bits
+
+
+async def test_the_log_is_folded_between_commits_that_leave_no_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.keys.group_commit._CHECKPOINT_S", 0.0)
+    path = tmp_path / "keys.sqlite"
+    async with open_store(path) as store:
+        for _ in range(300):
+            await store.next_incarnation()
+        log = path.with_name("keys.sqlite-wal")
+        # it is begun anew again and again: 300 commits write several hundred pages of 4 KiB
+        assert 0 < log.stat().st_size < 100 * 4096
