@@ -37,9 +37,11 @@ class KeyAdminServicer(pb_grpc.KeyAdminServiceServicer):
         for link_id, link in sorted(self._links.items()):
             own, peer = await self._store.authentication.left_bits(link_id)
             pads.append(pb.LinkPads(link_id=link_id, peer_node=link.peer_node, own_bits=own, peer_bits=peer))
-        return pb.GetKeyStatusResponse(pools=[self._pool(pool) for pool in await self._store.pools()], pads=pads)
+        insecure = await self._store.insecure_peers()
+        pools = [self._pool(pool, pool.peer_node in insecure) for pool in await self._store.pools()]
+        return pb.GetKeyStatusResponse(pools=pools, pads=pads)
 
-    def _pool(self, pool: Pool) -> pb.KeyPool:
+    def _pool(self, pool: Pool, is_insecure: bool) -> pb.KeyPool:
         trend = self._trend.of(pool.peer_node)
         return pb.KeyPool(
             peer_node=pool.peer_node,
@@ -48,6 +50,7 @@ class KeyAdminServicer(pb_grpc.KeyAdminServiceServicer):
             spent_hz=trend.spent_hz,
             window_s=trend.window_s,
             exhausted_in_s=trend.exhausted_in_s,
+            is_insecure=is_insecure,
         )
 
     async def VerifyAudit(self, request: pb.VerifyAuditRequest, context: Any) -> pb.VerifyAuditResponse:

@@ -175,7 +175,8 @@ async def serve(process: Process) -> AsyncIterator[None]:
                 audit_limits=audit_limits_of(config.node.audit),
             )
         )
-        for block in await withdraw_insecure(store, config.node.links):
+        insecure_hops = {frozenset((hop.first_node, hop.second_node)) for hop in config.node.insecure_hops}
+        for block in await withdraw_insecure(store, config.node.links, has_insecure_hops=bool(insecure_hops)):
             process.journal.write("key.block.quarantined", link_id=block.link_id, block_id=block.block_id)
         entropy = Entropy(config.node.reproducible_secret)
         authentications = await authenticated(config.node.links, store)
@@ -205,6 +206,7 @@ async def serve(process: Process) -> AsyncIterator[None]:
             share_count=max(1, config.node.share_count),
             prefills={one.peer_node: Marks(one.low_bits, one.high_bits) for one in config.node.prefills},
             emulated_s=lambda: process.clock.now_ps() / PS_PER_S,
+            insecure_hops=insecure_hops,
         )
         hybrid = HybridKeys(store, directory, kem, relaying.courier, desk)
         await relaying.relays.start()

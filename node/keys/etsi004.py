@@ -9,9 +9,10 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
-from node.keys import audit, etsi004_ledger
+from node.keys import audit, etsi004_ledger, ledger
 from node.keys.agreement import AgreementDesk, agree
 from node.keys.etsi004_ledger import Chunk, Side, Stream
 from node.keys.etsi004_owner import CHUNK, OPEN, StreamOwner
@@ -148,7 +149,8 @@ class KeyStreams:
                 return chunk_body(status, index)
             metadata = None
             if stream.qos.metadata_mimetype and request.metadata_bytes is not None:
-                metadata = metadata_of(index, chunk.key_id)
+                known = await self._store.run(None, partial(ledger.find, key_id=chunk.key_id))
+                metadata = metadata_of(index, chunk.key_id, is_insecure=known is not None and known.is_insecure)
                 if request.metadata_bytes < len(metadata.encode()):
                     return chunk_body(Status.METADATA_SIZE, index, size=len(metadata.encode()))
             key = await self._collected(stream, side, index, chunk.key_id)

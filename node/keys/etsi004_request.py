@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import IntEnum
 from typing import Any, Final
 
-from node.keys.etsi014_request import RequestError, json_object
+from node.keys.etsi014_request import INSECURE_EXTENSION, RequestError, json_object
 from node.keys.records import is_key_id
 
 __all__ = [
@@ -191,9 +191,10 @@ def open_body(stream_id: str, qos: Qos, status: Status) -> dict[str, Any]:
     }
 
 
-def metadata_of(index: int, key_id: str) -> str:
-    """Return the metadata of a chunk."""
-    return json.dumps({"Index": index, "key_ID": key_id}, separators=(",", ":"))
+def metadata_of(index: int, key_id: str, *, is_insecure: bool = False) -> str:
+    """Return the metadata of a chunk; one that a protocol for study was part in is marked as in ETSI 014."""
+    marks = {INSECURE_EXTENSION: True} if is_insecure else {}
+    return json.dumps({"Index": index, "key_ID": key_id, **marks}, separators=(",", ":"))
 
 
 def chunk_body(

@@ -6,9 +6,9 @@ Bits are only ever moved from one sum to another, so that what was made is alway
 import sqlite3
 from typing import Literal
 
-from node.keys.records import Pool
+from node.keys.records import INSECURE, Pool
 
-__all__ = ["Column", "make", "move", "pool", "pools"]
+__all__ = ["Column", "insecure_peers", "make", "move", "pool", "pools"]
 
 Column = Literal[
     "unconfirmed",
@@ -85,6 +85,15 @@ def pool(db: sqlite3.Connection, peer_node: str) -> Pool:
     """Return the pool shared with a peer; all zero when nothing ever was."""
     row = db.execute(f"{_SELECT} WHERE peer_node = ?", (peer_node,)).fetchone()
     return Pool(*row) if row is not None else Pool(peer_node)
+
+
+def insecure_peers(db: sqlite3.Connection) -> set[str]:
+    """Return the peers with whom bits that can still be given are of a protocol that is not secure."""
+    rows = db.execute(
+        "SELECT DISTINCT peer_node FROM blocks WHERE state = 'available' AND live_bits > 0 AND block_id LIKE ?",
+        (f"%{INSECURE}",),
+    )
+    return {row[0] for row in rows}
 
 
 def pools(db: sqlite3.Connection) -> list[Pool]:

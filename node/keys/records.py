@@ -11,6 +11,7 @@ from node.keys.secret import SecretBytes
 from qnetem.runtime.errors import ConflictError, DeniedError, NotFoundError, StorageError, UnavailableError
 
 __all__ = [
+    "INSECURE",
     "Assignment",
     "Block",
     "BlockPendingError",
@@ -37,7 +38,7 @@ __all__ = [
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 # how ids of blocks end that a protocol for study made, or that went over links with such
-_INSECURE: Final = ".insecure"
+INSECURE: Final = ".insecure"
 
 
 def is_key_id(text: str) -> bool:
@@ -47,7 +48,7 @@ def is_key_id(text: str) -> bool:
 
 def is_insecure_block(block_id: str) -> bool:
     """Return whether a block's id says, as that of any such block does, that its bits are not secret in earnest."""
-    return block_id.endswith(_INSECURE)
+    return block_id.endswith(INSECURE)
 
 
 class BlockRole(StrEnum):

@@ -148,7 +148,7 @@ def _hold_key(
     keys = header.keys
     known = ledger.find(db, key_id)
     if known is None:
-        key = Key(key_id, "", False, keys.master_sae_id, header.size_bits, state)
+        key = Key(key_id, "", False, keys.master_sae_id, header.size_bits, state, keys.is_insecure)
         ledger.insert(db, key, keys.slave_sae_ids, (), now_s, keys.expires_s or default_expires_s, part)
         return
     is_ours = not known.is_master and known.state is KeyState.RESERVED and header.share_count > 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from node.keys import audit, blocks, hybrid_ledger, ledger, transfers
 from node.keys.hybrid import Agreed
 from node.keys.ledger import Draw, Key
-from node.keys.records import Block, BlockRole, BlockState, IssuedKey, KeyState
+from node.keys.records import INSECURE, Block, BlockRole, BlockState, IssuedKey, KeyState
 from node.keys.relay_frame import shares, wipe
 from node.keys.relay_machine import PadEvent, Transfer, TransferEvent, is_releasable, transfer_after
 from node.keys.relay_rows import (
@@ -70,10 +70,12 @@ def open_keys(
     expires_s: float,
     draw: Draw,
     agreed: Agreed | None = None,
+    *,
+    is_insecure: bool = False,
 ) -> Delivery:
     """Make fresh keys under new ids, RESERVED here, and close them for the first hop of every path of every route.
 
-    With `agreed` they are hybrid: what is relayed is not yet the key.
+    With `agreed` they are hybrid: what is relayed is not yet the key. `is_insecure`: they are marked at all ends.
 
     Raises:
         PoolExhaustedError: A first hop has less pad than it takes; names both.
@@ -82,7 +84,7 @@ def open_keys(
     whole = bytearray()
     for key_id in key_ids:
         value = bytearray(draw(size_bits // 8))
-        key = Key(key_id, "", True, master_sae_id, size_bits, KeyState.RESERVED)
+        key = Key(key_id, "", True, master_sae_id, size_bits, KeyState.RESERVED, is_insecure)
         ledger.insert(db, key, local_saes, (), now_s, expires_s, value)
         audit.record(db, "key.reserved", key_id=key_id, master=master_sae_id, peer_node="", size_bits=size_bits)
         whole += value
@@ -100,6 +102,7 @@ def open_keys(
                 key_ids=key_ids,
                 expires_s=expires_s,
                 kem=None if agreed is None else agreed.shares[route.target_node],
+                is_insecure=is_insecure,
             )
             header = pb.RelayHeader(
                 transfer_id=str(uuid.UUID(bytes=draw(16), version=4)),
@@ -123,6 +126,8 @@ def open_block(
     capacity_bits: int,
     now_s: float,
     draw: Draw,
+    *,
+    is_insecure: bool = False,
 ) -> Delivery:
     """Make a fresh block for the pool shared with the end of `path`, PREPARED here, and close it for the first hop.
 
@@ -131,7 +136,7 @@ def open_block(
         PoolFullError: The pool would exceed its capacity.
     """
     transfer_id = str(uuid.UUID(bytes=draw(16), version=4))
-    block_id = f"relay/{transfer_id}"
+    block_id = f"relay/{transfer_id}{INSECURE if is_insecure else ''}"
     value = bytearray(draw(size_bits // 8))
     block = Block(block_id, pool_link(path[-1]), path[-1], BlockRole.TRANSMITTER, size_bits, BlockState.PREPARED, False)
     blocks.prepare(db, block, bytes(value), capacity_bits)

@@ -6,6 +6,7 @@ Every call is one durable step, as those of node.keys.store.
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from node.keys import relay_arrival, relay_rows, relay_source, relay_tag_keys, relay_voids
@@ -45,6 +46,7 @@ class RelayStore:
         own_node: str,
         now_s: Callable[[], float] = time.time,
         emulated_s: Callable[[], float] | None = None,
+        insecure_hops: Collection[frozenset[str]] = (),
     ) -> None:
         """Keep them in `store`, which is open; see `start`.
 
@@ -53,8 +55,10 @@ class RelayStore:
             own_node: Its node.
             now_s: Wall clock, seconds.
             emulated_s: Emulated time, seconds, which keys expire by; None: as `now_s`.
+            insecure_hops: The hops, as their ends, whose pools hold bits of a protocol that is not secure.
         """
         self._store = store
+        self._insecure_hops = frozenset(insecure_hops)
         self._own_node = own_node
         self._now_s = now_s
         self._emulated_s = emulated_s or now_s
@@ -90,6 +94,8 @@ class RelayStore:
             raise BadInputError(f"{number} keys of {size_bits} bits cannot be relayed")
         lifetime = self._store.limits.key_lifetime_s if lifetime_s is None else lifetime_s
         expires_s = self._emulated_s() + lifetime
+        # who has every share has the key: one share over sound hops is enough
+        is_insecure = any(all(map(self._is_insecure, route.paths)) for route in routes)
         return await self._store.run(
             _OPEN,
             lambda db: relay_source.open_keys(
@@ -104,6 +110,7 @@ class RelayStore:
                 expires_s,
                 self._store.draw(db),
                 agreed,
+                is_insecure=is_insecure,
             ),
         )
 
@@ -121,8 +128,12 @@ class RelayStore:
                 self._store.limits.capacity_bits,
                 self._now_s(),
                 self._store.draw(db),
+                is_insecure=self._is_insecure(path),
             ),
         )
+
+    def _is_insecure(self, path: Sequence[str]) -> bool:
+        return any(frozenset(hop) in self._insecure_hops for hop in pairwise(path))
 
     async def release(self, delivery_id: str, acknowledged: Iterable[str], *, is_held: bool = False) -> list[IssuedKey]:
         """Hand a delivery out, all of whose transfers are acknowledged; see relay_source.release."""

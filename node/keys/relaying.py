@@ -67,6 +67,7 @@ class Relaying:
         exchange_times: ExchangeTimes = ExchangeTimes(),  # noqa: B008 frozen
         now_s: Callable[[], float] = time.time,
         emulated_s: Callable[[], float] | None = None,
+        insecure_hops: Collection[frozenset[str]] = (),
     ) -> "Relaying":
         """Put the parts together.
 
@@ -84,11 +85,12 @@ class Relaying:
             exchange_times: Deadlines of assignments.
             now_s: Wall clock, seconds.
             emulated_s: Emulated time, seconds; None: as `now_s`.
+            insecure_hops: As of RelayStore.
         """
         own_node = directory.own_node
         book = PathBook(own_node, directory.neighbours)
         courier = Courier(own_node, channel, book, times)
-        relays = RelayStore(store, own_node, now_s, emulated_s)
+        relays = RelayStore(store, own_node, now_s, emulated_s, insecure_hops)
         hops = Hops(store, relays, courier)
         relay = Relay(relays, hops, courier)
         prefill = Prefill(store, relay, prefills or {})

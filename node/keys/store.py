@@ -299,6 +299,10 @@ class KeyStore:
         """Return the sums of the bits shared with every peer."""
         return await self._commit.run(None, pools.pools)
 
+    async def insecure_peers(self) -> set[str]:
+        """Return the peers with whom bits that can still be given are of a protocol that is not secure."""
+        return await self._commit.run(None, pools.insecure_peers)
+
 
 @asynccontextmanager
 async def open_store(

@@ -69,7 +69,7 @@ def pool_rows(values: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         rows.append(
             (
                 one["node"],
-                one["peer_node"],
+                one["peer_node"] + (" (insecure)" if one["is_insecure"] else ""),
                 *(count_text(one[name], "bit") for name in (*counts, "relayed_bits", "tags_bits")),
                 count_text(lost, "bit"),
                 rate_text(one["made_hz"], "b/s"),

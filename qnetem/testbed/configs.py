@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from qnetem.runtime import identity, rng
 from qnetem.testbed.addresses import Addresses, broker_key, listener_key, path_key
 from qnetem.testbed.desired import Desired, apply
-from qnetem.testbed.key_configs import audit_at, external_kme, key_delivery, policies_at, prefills_at
+from qnetem.testbed.key_configs import audit_at, external_kme, insecure_hops, key_delivery, policies_at, prefills_at
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import BROKER, CONTROLLER, KINDS, ProcessPlan, TestbedPlan
 from qnetem.testbed.storage_keys import storage_key_path
@@ -105,6 +105,7 @@ class ConfigMaker:
         config.is_relay = self.topology.nodes[name].kind == "trusted-relay"
         peers = {link.peer_of(name) for link in links}
         config.relay_nodes.extend(sorted(p for p in peers if self.topology.nodes[p].kind == "trusted-relay"))
+        config.insecure_hops.extend(insecure_hops(self.topology))
         config.prefills.extend(prefills_at(self.topology, name))
         config.share_count = self.topology.share_count
         address = self._controller_address(name)

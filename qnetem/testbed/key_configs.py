@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from qnetem.topology.model import ExternalKmes, KeyPolicy, Link, Topology
+from qnetem.topology.quantities import STUDY
 from qnetem.v1 import process_pb2
 from qnetem.v1.process_pb2 import KeyDeliveryConfig, KeyPolicyConfig
 
-__all__ = ["audit_at", "external_kme", "key_delivery", "policies_at", "prefills_at"]
+__all__ = ["audit_at", "external_kme", "insecure_hops", "key_delivery", "policies_at", "prefills_at"]
 
 _SAE_ID_FROM: Final = {
     "cn": KeyDeliveryConfig.SAE_ID_FROM_COMMON_NAME,
@@ -50,6 +51,13 @@ def audit_at(topology: Topology) -> process_pb2.AuditConfig:
         keep_bytes=audit.keep_bytes,
         keep_s=audit.keep_s or 0.0,
     )
+
+
+def insecure_hops(topology: Topology) -> Iterator[process_pb2.InsecureHop]:
+    """Yield the ends of the links that keep keys of a protocol that is not secure."""
+    for link in topology.links.values():
+        if link.external is None and link.protocol.gives_insecure_keys and link.protocol.protocol in STUDY:
+            yield process_pb2.InsecureHop(first_node=link.endpoints[0], second_node=link.endpoints[1])
 
 
 def external_kme(topology: Topology, link: Link, external: ExternalKmes, node: str) -> process_pb2.ExternalKmeConfig:

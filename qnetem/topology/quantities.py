@@ -144,6 +144,8 @@ POOL: Final = Quantity(name="a size", units=_SIZES, minimum=1000, maximum=10**12
 # words
 RECEIVER: Final = Choice(name="a kind of receiver", words={"active": False, "passive": True})
 INSECURE: Final = Choice(name="what becomes of them", words={"forget": False, "give": True})
+# of a protocol that is not secure, for study: what its links keep is marked
+STUDY: Final = frozenset({"bb84-asymptotic"})
 PROTOCOLS: Final = Choice(
     name="a protocol",
     words={name: name for name in ("bb84-one-decoy", "bb84-two-decoys", "bb84-asymptotic", "bbm92")},

@@ -27,39 +27,39 @@ from qnetem.v1 import key_agreement_pb2 as qnetem_dot_v1_dot_key__agreement__pb2
 from qnetem.v1 import key_exchange_pb2 as qnetem_dot_v1_dot_key__exchange__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19qnetem/v1/key_relay.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\x1a\x1dqnetem/v1/key_agreement.proto\x1a\x1cqnetem/v1/key_exchange.proto\"\xdc\x01\n\x0bRelayHeader\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x03(\t\x12\x11\n\tsize_bits\x18\x04 \x01(\r\x12\x13\n\x0bshare_index\x18\x05 \x01(\r\x12\x13\n\x0bshare_count\x18\x06 \x01(\r\x12&\n\x04keys\x18\x07 \x01(\x0b\x32\x16.qnetem.v1.RelayedKeysH\x00\x12(\n\x05\x62lock\x18\x08 \x01(\x0b\x32\x17.qnetem.v1.RelayedBlockH\x00\x42\x06\n\x04what\"\x81\x01\n\x0bRelayedKeys\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12\x0f\n\x07key_ids\x18\x03 \x03(\t\x12\x11\n\texpires_s\x18\x04 \x01(\x01\x12 \n\x03kem\x18\x05 \x01(\x0b\x32\x13.qnetem.v1.KemShare\" \n\x0cRelayedBlock\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\"\x87\x01\n\x0cRelayRequest\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12 \n\x03pad\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\x12\x12\n\nciphertext\x18\x03 \x01(\x0c\x12\x0b\n\x03tag\x18\x04 \x01(\x0c\x12$\n\x07tag_key\x18\x05 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"\xa1\x01\n\rRelayResponse\x12(\n\nack_status\x18\x01 \x01(\x0e\x32\x14.qnetem.v1.AckStatus\x12\x16\n\x0emaybe_retained\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tfrom_node\x18\x04 \x01(\t\x12\x0f\n\x07to_node\x18\x05 \x01(\t\x12\x1a\n\x12unusable_block_ids\x18\x06 \x03(\t\"3\n\x0f\x42urnPadsRequest\x12 \n\x04pads\x18\x01 \x03(\x0b\x32\x12.qnetem.v1.PadBurn\"f\n\x07PadBurn\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12 \n\x03pad\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\x12$\n\x07tag_key\x18\x03 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"\x12\n\x10\x42urnPadsResponse\"\xf2\x01\n\x0c\x43\x61rryRequest\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x33\n\x0b\x61ssign_keys\x18\x02 \x01(\x0b\x32\x1c.qnetem.v1.AssignKeysRequestH\x00\x12/\n\tvoid_keys\x18\x03 \x01(\x0b\x32\x1a.qnetem.v1.VoidKeysRequestH\x00\x12\x39\n\x0evoid_transfers\x18\x04 \x01(\x0b\x32\x1f.qnetem.v1.VoidTransfersRequestH\x00\x12(\n\x05\x61gree\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.AgreeRequestH\x00\x42\t\n\x07message\"\xe9\x01\n\rCarryResponse\x12\x34\n\x0b\x61ssign_keys\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.AssignKeysResponseH\x00\x12\x30\n\tvoid_keys\x18\x02 \x01(\x0b\x32\x1b.qnetem.v1.VoidKeysResponseH\x00\x12:\n\x0evoid_transfers\x18\x03 \x01(\x0b\x32 .qnetem.v1.VoidTransfersResponseH\x00\x12)\n\x05\x61gree\x18\x04 \x01(\x0b\x32\x18.qnetem.v1.AgreeResponseH\x00\x42\t\n\x07message\",\n\x14VoidTransfersRequest\x12\x14\n\x0ctransfer_ids\x18\x01 \x03(\t\"C\n\x15VoidTransfersResponse\x12*\n\x0c\x61\x63k_statuses\x18\x01 \x03(\x0e\x32\x14.qnetem.v1.AckStatus*\xac\x01\n\tAckStatus\x12\x1a\n\x16\x41\x43K_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43K_STATUS_RELAYED\x10\x01\x12\x15\n\x11\x41\x43K_STATUS_FAILED\x10\x02\x12\x15\n\x11\x41\x43K_STATUS_VOIDED\x10\x03\x12\x1d\n\x19\x41\x43K_STATUS_FAILED_TO_VOID\x10\x04\x12\x1e\n\x1a\x41\x43K_STATUS_KEY_NOT_PRESENT\x10\x05\x32\xce\x01\n\x0fKeyRelayService\x12:\n\x05Relay\x12\x17.qnetem.v1.RelayRequest\x1a\x18.qnetem.v1.RelayResponse\x12\x43\n\x08\x42urnPads\x12\x1a.qnetem.v1.BurnPadsRequest\x1a\x1b.qnetem.v1.BurnPadsResponse\x12:\n\x05\x43\x61rry\x12\x17.qnetem.v1.CarryRequest\x1a\x18.qnetem.v1.CarryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19qnetem/v1/key_relay.proto\x12\tqnetem.v1\x1a\x13qnetem/v1/kem.proto\x1a\x1dqnetem/v1/key_agreement.proto\x1a\x1cqnetem/v1/key_exchange.proto\"\xdc\x01\n\x0bRelayHeader\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x03(\t\x12\x11\n\tsize_bits\x18\x04 \x01(\r\x12\x13\n\x0bshare_index\x18\x05 \x01(\r\x12\x13\n\x0bshare_count\x18\x06 \x01(\r\x12&\n\x04keys\x18\x07 \x01(\x0b\x32\x16.qnetem.v1.RelayedKeysH\x00\x12(\n\x05\x62lock\x18\x08 \x01(\x0b\x32\x17.qnetem.v1.RelayedBlockH\x00\x42\x06\n\x04what\"\x96\x01\n\x0bRelayedKeys\x12\x15\n\rmaster_sae_id\x18\x01 \x01(\t\x12\x15\n\rslave_sae_ids\x18\x02 \x03(\t\x12\x0f\n\x07key_ids\x18\x03 \x03(\t\x12\x11\n\texpires_s\x18\x04 \x01(\x01\x12 \n\x03kem\x18\x05 \x01(\x0b\x32\x13.qnetem.v1.KemShare\x12\x13\n\x0bis_insecure\x18\x06 \x01(\x08\" \n\x0cRelayedBlock\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\"\x87\x01\n\x0cRelayRequest\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12 \n\x03pad\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\x12\x12\n\nciphertext\x18\x03 \x01(\x0c\x12\x0b\n\x03tag\x18\x04 \x01(\x0c\x12$\n\x07tag_key\x18\x05 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"\xa1\x01\n\rRelayResponse\x12(\n\nack_status\x18\x01 \x01(\x0e\x32\x14.qnetem.v1.AckStatus\x12\x16\n\x0emaybe_retained\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tfrom_node\x18\x04 \x01(\t\x12\x0f\n\x07to_node\x18\x05 \x01(\t\x12\x1a\n\x12unusable_block_ids\x18\x06 \x03(\t\"3\n\x0f\x42urnPadsRequest\x12 \n\x04pads\x18\x01 \x03(\x0b\x32\x12.qnetem.v1.PadBurn\"f\n\x07PadBurn\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12 \n\x03pad\x18\x02 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\x12$\n\x07tag_key\x18\x03 \x03(\x0b\x32\x13.qnetem.v1.KeyPiece\"\x12\n\x10\x42urnPadsResponse\"\xf2\x01\n\x0c\x43\x61rryRequest\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x33\n\x0b\x61ssign_keys\x18\x02 \x01(\x0b\x32\x1c.qnetem.v1.AssignKeysRequestH\x00\x12/\n\tvoid_keys\x18\x03 \x01(\x0b\x32\x1a.qnetem.v1.VoidKeysRequestH\x00\x12\x39\n\x0evoid_transfers\x18\x04 \x01(\x0b\x32\x1f.qnetem.v1.VoidTransfersRequestH\x00\x12(\n\x05\x61gree\x18\x05 \x01(\x0b\x32\x17.qnetem.v1.AgreeRequestH\x00\x42\t\n\x07message\"\xe9\x01\n\rCarryResponse\x12\x34\n\x0b\x61ssign_keys\x18\x01 \x01(\x0b\x32\x1d.qnetem.v1.AssignKeysResponseH\x00\x12\x30\n\tvoid_keys\x18\x02 \x01(\x0b\x32\x1b.qnetem.v1.VoidKeysResponseH\x00\x12:\n\x0evoid_transfers\x18\x03 \x01(\x0b\x32 .qnetem.v1.VoidTransfersResponseH\x00\x12)\n\x05\x61gree\x18\x04 \x01(\x0b\x32\x18.qnetem.v1.AgreeResponseH\x00\x42\t\n\x07message\",\n\x14VoidTransfersRequest\x12\x14\n\x0ctransfer_ids\x18\x01 \x03(\t\"C\n\x15VoidTransfersResponse\x12*\n\x0c\x61\x63k_statuses\x18\x01 \x03(\x0e\x32\x14.qnetem.v1.AckStatus*\xac\x01\n\tAckStatus\x12\x1a\n\x16\x41\x43K_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43K_STATUS_RELAYED\x10\x01\x12\x15\n\x11\x41\x43K_STATUS_FAILED\x10\x02\x12\x15\n\x11\x41\x43K_STATUS_VOIDED\x10\x03\x12\x1d\n\x19\x41\x43K_STATUS_FAILED_TO_VOID\x10\x04\x12\x1e\n\x1a\x41\x43K_STATUS_KEY_NOT_PRESENT\x10\x05\x32\xce\x01\n\x0fKeyRelayService\x12:\n\x05Relay\x12\x17.qnetem.v1.RelayRequest\x1a\x18.qnetem.v1.RelayResponse\x12\x43\n\x08\x42urnPads\x12\x1a.qnetem.v1.BurnPadsRequest\x1a\x1b.qnetem.v1.BurnPadsResponse\x12:\n\x05\x43\x61rry\x12\x17.qnetem.v1.CarryRequest\x1a\x18.qnetem.v1.CarryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qnetem.v1.key_relay_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACKSTATUS']._serialized_start=1587
-  _globals['_ACKSTATUS']._serialized_end=1759
+  _globals['_ACKSTATUS']._serialized_start=1608
+  _globals['_ACKSTATUS']._serialized_end=1780
   _globals['_RELAYHEADER']._serialized_start=123
   _globals['_RELAYHEADER']._serialized_end=343
   _globals['_RELAYEDKEYS']._serialized_start=346
-  _globals['_RELAYEDKEYS']._serialized_end=475
-  _globals['_RELAYEDBLOCK']._serialized_start=477
-  _globals['_RELAYEDBLOCK']._serialized_end=509
-  _globals['_RELAYREQUEST']._serialized_start=512
-  _globals['_RELAYREQUEST']._serialized_end=647
-  _globals['_RELAYRESPONSE']._serialized_start=650
-  _globals['_RELAYRESPONSE']._serialized_end=811
-  _globals['_BURNPADSREQUEST']._serialized_start=813
-  _globals['_BURNPADSREQUEST']._serialized_end=864
-  _globals['_PADBURN']._serialized_start=866
-  _globals['_PADBURN']._serialized_end=968
-  _globals['_BURNPADSRESPONSE']._serialized_start=970
-  _globals['_BURNPADSRESPONSE']._serialized_end=988
-  _globals['_CARRYREQUEST']._serialized_start=991
-  _globals['_CARRYREQUEST']._serialized_end=1233
-  _globals['_CARRYRESPONSE']._serialized_start=1236
-  _globals['_CARRYRESPONSE']._serialized_end=1469
-  _globals['_VOIDTRANSFERSREQUEST']._serialized_start=1471
-  _globals['_VOIDTRANSFERSREQUEST']._serialized_end=1515
-  _globals['_VOIDTRANSFERSRESPONSE']._serialized_start=1517
-  _globals['_VOIDTRANSFERSRESPONSE']._serialized_end=1584
-  _globals['_KEYRELAYSERVICE']._serialized_start=1762
-  _globals['_KEYRELAYSERVICE']._serialized_end=1968
+  _globals['_RELAYEDKEYS']._serialized_end=496
+  _globals['_RELAYEDBLOCK']._serialized_start=498
+  _globals['_RELAYEDBLOCK']._serialized_end=530
+  _globals['_RELAYREQUEST']._serialized_start=533
+  _globals['_RELAYREQUEST']._serialized_end=668
+  _globals['_RELAYRESPONSE']._serialized_start=671
+  _globals['_RELAYRESPONSE']._serialized_end=832
+  _globals['_BURNPADSREQUEST']._serialized_start=834
+  _globals['_BURNPADSREQUEST']._serialized_end=885
+  _globals['_PADBURN']._serialized_start=887
+  _globals['_PADBURN']._serialized_end=989
+  _globals['_BURNPADSRESPONSE']._serialized_start=991
+  _globals['_BURNPADSRESPONSE']._serialized_end=1009
+  _globals['_CARRYREQUEST']._serialized_start=1012
+  _globals['_CARRYREQUEST']._serialized_end=1254
+  _globals['_CARRYRESPONSE']._serialized_start=1257
+  _globals['_CARRYRESPONSE']._serialized_end=1490
+  _globals['_VOIDTRANSFERSREQUEST']._serialized_start=1492
+  _globals['_VOIDTRANSFERSREQUEST']._serialized_end=1536
+  _globals['_VOIDTRANSFERSRESPONSE']._serialized_start=1538
+  _globals['_VOIDTRANSFERSRESPONSE']._serialized_end=1605
+  _globals['_KEYRELAYSERVICE']._serialized_start=1783
+  _globals['_KEYRELAYSERVICE']._serialized_end=1989
 # @@protoc_insertion_point(module_scope)

@@ -137,10 +137,15 @@ class RelayedKeys(_message.Message):
     KEY_IDS_FIELD_NUMBER: _builtins.int
     EXPIRES_S_FIELD_NUMBER: _builtins.int
     KEM_FIELD_NUMBER: _builtins.int
+    IS_INSECURE_FIELD_NUMBER: _builtins.int
     master_sae_id: _builtins.str
     """Attached to the source."""
     expires_s: _builtins.float
     """Emulated seconds at which the keys expire; 0: when the target's own rule says."""
+    is_insecure: _builtins.bool
+    """A hop on the way is protected by bits of a protocol that is not secure, as far as the source knows: the target marks
+    the keys, as the source does.
+    """
     @_builtins.property
     def slave_sae_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of the slaves that are attached to the target."""
@@ -161,10 +166,11 @@ class RelayedKeys(_message.Message):
         key_ids: _abc.Iterable[_builtins.str] | None = ...,
         expires_s: _builtins.float = ...,
         kem: _kem_pb2.KemShare | None = ...,
+        is_insecure: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kem", b"kem"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "kem", b"kem", "key_ids", b"key_ids", "master_sae_id", b"master_sae_id", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "is_insecure", b"is_insecure", "kem", b"kem", "key_ids", b"key_ids", "master_sae_id", b"master_sae_id", "slave_sae_ids", b"slave_sae_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,6 +186,7 @@ class RelayedBlock(_message.Message):
 
     BLOCK_ID_FIELD_NUMBER: _builtins.int
     block_id: _builtins.str
+    """Ends with ".insecure" when a hop on the way is protected by bits of a protocol that is not secure."""
     def __init__(
         self,
         *,

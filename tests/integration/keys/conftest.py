@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,11 +134,11 @@ class Kmes:
         """Return the URL of a path at a node's KME."""
         return f"https://localhost:{self.kmes[node].https_port}{path}"
 
-    async def add_block(self, transmitter: str, receiver: str, bit_count: int = 8192) -> str:
-        """Give both ends of a link the same secret, as a QKD session does; return the block's id."""
+    async def add_block(self, transmitter: str, receiver: str, bit_count: int = 8192, suffix: str = "") -> str:
+        """Give both ends of a link the same secret, as a QKD session does; return the block's id, with that end."""
         self._blocks += 1
         link_id = f"{transmitter}-{receiver}"
-        block_id = f"{link_id}/1.1.{self._blocks}"
+        block_id = f"{link_id}/1.1.{self._blocks}{suffix}"
         secret = os.urandom((bit_count + 7) // 8)
         self.secrets[block_id] = secret
         sender, taker = self.kmes[transmitter].store, self.kmes[receiver].store
@@ -187,6 +187,7 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
         wrap_desk: Wrap = lambda node, answer: answer,
         folder: Path | None = None,
         sae_id_from: SaeIdSource = "cn",
+        insecure_hops: Collection[frozenset[str]] = (),
     ) -> AsyncIterator[Kmes]:
         async with AsyncExitStack() as stack:
             base = folder or tmp_path
@@ -210,6 +211,7 @@ def open_kmes(tmp_path: Path) -> OpenKmes:
                     share_count=share_count,
                     times=relay_times,
                     exchange_times=times,
+                    insecure_hops=insecure_hops,
                     **clock,
                 )
                 await relaying.relays.start()

@@ -38,3 +38,12 @@ async def test_what_a_topology_wants_no_more_is_taken_back_and_all_else_stays(tm
             await store.reserve("app-1", [], "peer-of-study", 1, 128)
         assert len(await store.reserve("app-1", [], "peer-of-other", 1, 128)) == 1
         assert await withdraw_insecure(store, links) == []
+
+
+async def test_what_was_relayed_stays_while_any_link_gives_such_keys(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "keys.sqlite") as store:
+        name = "relay/1.insecure"
+        await store.prepare(name, "relay:far", "far", bytes(range(64)), 512, BlockRole.RECEIVER)
+        await store.commit(name)
+        assert await withdraw_insecure(store, [], has_insecure_hops=True) == []
+        assert [block.block_id for block in await withdraw_insecure(store, [])] == [name]

@@ -8,9 +8,12 @@ from node.keys.audit_config import audit_limits_of
 from node.keys.audit_files import AuditLimits
 from node.keys.policy import DEFAULT_POLICY, KeyMode, Policy, WhenDry
 from node.keys.policy_config import policies_of
+from node.keys.records import INSECURE
+from node.qkd.protocols import PROTOCOLS
 from qnetem.runtime.errors import BadInputError
-from qnetem.testbed.key_configs import audit_at, key_delivery, policies_at
+from qnetem.testbed.key_configs import audit_at, insecure_hops, key_delivery, policies_at
 from qnetem.topology import from_dict, parse, render
+from qnetem.topology.quantities import STUDY
 from qnetem.v1.process_pb2 import KeyDeliveryConfig, KeyPolicyConfig
 
 PAIR = {
@@ -90,3 +93,28 @@ def test_how_audit_trails_are_cut_is_what_the_topology_says() -> None:
     assert audit_limits_of(audit_at(lab)) == AuditLimits(20_000, 3600.0, 2_000_000, 30 * 86_400.0)
     assert parse(render(lab)).audit == lab.audit
     assert topology(audit={"segment": "64MB"}).digest == topology().digest != lab.digest
+
+
+def test_hops_that_keep_keys_of_a_protocol_for_study_are_told_to_all() -> None:
+    def lab(protocol: str, kept: str) -> Any:
+        link = {
+            "endpoints": ["alice", "bob"],
+            "profile": "decoy-bb84-1ghz-snspd",
+            "quantum": {"length": "25km"},
+            "protocol": {"protocol": protocol, "insecure_keys": kept},
+        }
+        return from_dict(
+            {"apiVersion": "qnetem/v1", "name": "lab", "topology": {"nodes": {"alice": {}, "bob": {}}, "links": [link]}}
+        )
+
+    [hop] = insecure_hops(lab("bb84-asymptotic", "give"))
+    assert (hop.first_node, hop.second_node) == ("alice", "bob")
+    for protocol, kept in (("bb84-asymptotic", "forget"), ("bb84-one-decoy", "give")):
+        assert list(insecure_hops(lab(protocol, kept))) == []
+
+
+def test_the_protocols_for_study_are_those_whose_blocks_are_marked() -> None:
+    assert {name: one.block_suffix for name, one in PROTOCOLS.items()} == {
+        name: INSECURE if name in STUDY else "" for name in PROTOCOLS
+    }
+    assert set(PROTOCOLS) > STUDY
