@@ -9,18 +9,21 @@ import socket
 import sys
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 from qnetem.runtime import rpc
 from qnetem.runtime.clock import PS_PER_S, Clock
 from qnetem.runtime.errors import NotFoundError, QnetemError, StartError, StorageError
 from qnetem.runtime.journal import Journal
+from qnetem.runtime.liveness import NOTIFY_SOCKET
 from qnetem.runtime.log import configure, get_logger
 from qnetem.testbed import linux
 from qnetem.testbed.credentials import SUPERVISOR
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import ProcessPlan, TestbedPlan
 from qnetem.testbed.state import State
+from qnetem.testbed.supervisor.body import Body, ProcessBody
 from qnetem.testbed.supervisor.child import Child
 from qnetem.testbed.supervisor.children import Children
 from qnetem.testbed.supervisor.events import Events
@@ -200,6 +203,17 @@ class _Supervision:
             self._is_down.set()
 
     def _child(self, index: int, plan: ProcessPlan) -> Child:
+        notify_path = self._state.run_folder.notify_socket(index)
+        return Child(
+            plan,
+            self._body(plan, notify_path),
+            notify_path,
+            RestartPolicy(),
+            tell=self._tell,
+            prepare=self._links.prepare,
+        )
+
+    def _body(self, plan: ProcessPlan, notify_path: Path) -> Body:
         layout = self._state.layout
         command = list(plan.command) if plan.command is not None else None
         if command is None and plan.is_exec:
@@ -210,18 +224,10 @@ class _Supervision:
             command=command,
             config_path=str(layout.config(plan.name)),
             log_path=str(layout.log(plan.name)),
-            environment={},
+            environment={NOTIFY_SOCKET: str(notify_path)},
             title=f"qnetem {plan.name} {self._plan.topology_path}",
         )
-        return Child(
-            plan,
-            request,
-            self._state.run_folder.notify_socket(index),
-            self._spawner,
-            RestartPolicy(),
-            tell=self._tell,
-            prepare=self._links.prepare,
-        )
+        return ProcessBody(request, self._spawner)
 
     def _tell(self, child: Child, event: str) -> None:
         self._events.tell(event, child.status())
