@@ -89,7 +89,7 @@ def _best(parameters: Parameters, protocol: Protocol, agreed: Agreed, block_s: f
             break
         block_bits = chosen
     before = (n for n in _RAMP_BITS if n < full.block_bits)
-    ramp_bits = [n for n in before if _of_size(full.parameters, protocol, agreed, n).secret_fraction > 0]
+    ramp_bits = [n for n in before if _of_size(full.parameters, protocol, agreed, n).secret_net_hz > 0]
     return _outlook(full.parameters, protocol, agreed, (*ramp_bits, round(full.block_bits)))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from node.planning.expected_clicks import expected_clicks
 from node.qkd.estimation import binary_entropy
 from node.qkd.protocols import BlockCounts, Protocol
+from node.qkd.transcript import BLOCK_TAG_BITS
 from node.qkd.verification import HASH_BITS
 from qnetem.runtime.errors import BadInputError
 from quantum_channel.parameters import Parameters
@@ -46,8 +47,18 @@ class Prospect:
 
     @property
     def secret_hz(self) -> float:
-        """Secret bits per second once blocks of this size are made."""
+        """Secret bits per second once blocks of this size are made, before their tags are paid for."""
         return self.secret_fraction * self.sifted_hz
+
+    @property
+    def tag_fraction(self) -> float:
+        """Bits of tags that both ends pay for a block, per sifted bit of it; one that makes no key costs none."""
+        return 2 * BLOCK_TAG_BITS / self.block_bits if self.secret_fraction > 0 else 0.0
+
+    @property
+    def secret_net_hz(self) -> float:
+        """Secret bits per second less the tags of their blocks; below 0 when those cost more."""
+        return (self.secret_fraction - self.tag_fraction) * self.sifted_hz
 
     @property
     def block_s(self) -> float:

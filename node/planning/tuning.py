@@ -33,7 +33,7 @@ class Agreed:
 
 
 def tuned(parameters: Parameters, protocol: Protocol, agreed: Agreed, block_bits: float) -> Prospect:
-    """Return the settings that make the most secret bits per second in blocks of `block_bits`.
+    """Return the settings that make the most secret bits per second in blocks of `block_bits`, less their tags.
 
     Args:
         parameters: The link; its own intensities, probabilities, basis bias and brightness do not count.
@@ -54,8 +54,12 @@ def tuned(parameters: Parameters, protocol: Protocol, agreed: Agreed, block_bits
             seen = outlook(point)
         except (BadInputError, BadLinkError):
             return -2.0
+        if seen.secret_net_hz > 0:
+            return seen.secret_net_hz
+        if seen.secret_fraction > 0:  # key, but less than tags
+            return max(seen.secret_fraction - seen.tag_fraction, -0.4)
         # where there is no key, the way to one: more single photons known, and fewer phase errors
-        return seen.secret_hz if seen.secret_fraction > 0 else seen.single_prob / 2 - seen.phase_error_prob - 1.0
+        return seen.single_prob / 2 - seen.phase_error_prob - 1.0
 
     starts, bounds = _starts(protocol, len(parameters.intensities))
     found = [maximum(value, start, bounds) for start in starts]

@@ -72,6 +72,7 @@ def _outlook_values(found: "LinkPlan", outlook: "Outlook") -> dict[str, Any]:
         "block_s": full.block_s,
         "secret_fraction": full.secret_fraction,
         "secret_hz": full.secret_hz,
+        "secret_net_hz": full.secret_net_hz,
         "first_key_s": outlook.first_key_s,
         "reason": full.reason,
     }
@@ -117,7 +118,8 @@ def _print_plan(link_id: str, found: "LinkPlan") -> None:
                 "clicks": rate_text(full.clicks_hz, "/s"),
                 "sifted": rate_text(full.sifted_hz, "b/s"),
                 "QBER": percent_text(full.qber_prob),
-                "secret": rate_text(full.secret_hz, "b/s") if not full.reason else f"none: {full.reason}",
+                "secret (gross)": rate_text(full.secret_hz, "b/s") if not full.reason else f"none: {full.reason}",
+                "secret (net)": rate_text(full.secret_net_hz, "b/s") if not full.reason else "none",
                 "last block": _time_text(full.block_s),
                 "first key": "never" if one.first_key_s is None else _time_text(one.first_key_s),
             }

@@ -45,7 +45,17 @@ def qnetem(tmp_path: Path) -> Run:
 def test_what_is_printed_can_be_pasted_and_makes_what_it_says(qnetem: Run, tmp_path: Path) -> None:
     told = qnetem("plan", "alice-bob")
     assert (told.returncode, told.stderr) == (0, "")
-    for word in ("PLANNED", "BEST", "QBER", "first key", "PLOB", "twin field", "measurement-device-independent"):
+    for word in (
+        "PLANNED",
+        "BEST",
+        "QBER",
+        "secret (gross)",
+        "secret (net)",
+        "first key",
+        "PLOB",
+        "twin field",
+        "measurement-device-independent",
+    ):
         assert word in told.stdout
     snippet = told.stdout.split("to paste into the link:\n")[1]
     pasted = "".join(f"      {line}\n" for line in snippet.splitlines()).replace(
@@ -58,6 +68,8 @@ def test_what_is_printed_can_be_pasted_and_makes_what_it_says(qnetem: Run, tmp_p
     # what was best is now planned, and there is nothing much better
     assert values["now"]["settings"] == values["best"]["settings"]
     assert values["now"]["secret_hz"] == pytest.approx(values["best"]["secret_hz"], rel=2e-3)
+    paid_hz = 768 / values["best"]["block_s"]
+    assert values["best"]["secret_net_hz"] == pytest.approx(values["best"]["secret_hz"] - paid_hz)
     assert values["now"]["first_key_s"] < values["now"]["block_s"]
     assert values["best"]["secret_hz"] < values["limits"]["decoy_hz"] < values["limits"]["repeaterless_hz"]
 

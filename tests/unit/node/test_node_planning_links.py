@@ -226,6 +226,21 @@ def test_the_best_is_better_than_what_is_shipped_and_than_its_neighbours(profile
         assert judged(near, 1e6, protocol).secret_hz <= best.secret_hz * 1.002
 
 
+def test_tags_are_taken_off_block_by_block_and_what_makes_no_key_pays_none() -> None:
+    p = link()
+    for bits in (2e4, 1e6):
+        seen = judged(p, bits)
+        assert seen.secret_fraction > 0 or bits < 1e5
+        paid = 768 / bits if seen.secret_fraction > 0 else 0.0
+        assert seen.secret_net_hz == pytest.approx(seen.secret_hz - seen.sifted_hz * paid)
+    # a block that holds less than its tags cost is worth less than none
+    poor = replace(judged(p, 1e4), secret_fraction=0.05, reason="")
+    assert poor.secret_net_hz == pytest.approx((0.05 - 0.0768) * poor.sifted_hz)
+    # and is no block of a plan
+    best = plan().best
+    assert all(judged(best.full.parameters, bits).secret_net_hz > 0 for bits in best.ramp_bits)
+
+
 def test_more_loss_never_makes_more_key_until_there_is_none() -> None:
     ways = [link(length_km=float(km)) for km in (0, 60, 120, 180)]
     rates = [tuned(way, PROTOCOLS[ONE_DECOY], EPSILONS, 1e6).secret_hz for way in ways]
