@@ -200,7 +200,9 @@ class Expectation:
                     1.0 - math.exp(-light * part * ratio) * (1.0 - dark)
                     for part, ratio, dark in zip((1.0 - share, share), self._ratios, darks, strict=True)
                 )
-                doubles += prob * weight * one * other
+                # a passive receiver that clicks in the other basis too may take that one
+                taken = 1.0 - (1.0 - arm) * -math.expm1(-mean * kept * (1.0 - arm))
+                doubles += prob * weight * one * other * taken
         # intensities that fluctuate count squared where two photons are needed
         return doubles * (1.0 + p.intensity_sigma_ratio**2)
 

@@ -15,9 +15,10 @@ from node.control.reading import Reading
 from node.control.reasons import DARK_COUNTS, DETECTOR_BLINDING, DETECTOR_IMBALANCE, DOUBLE_CLICKS
 from qnetem.v1 import parameters_pb2
 
-__all__ = ["Halves", "ReceiverWatch"]
+__all__ = ["Halves", "ReceiverWatch", "open_blocks"]
 
 U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 
 # events that fill a window of doubles, of darks: the shortest, and how often ten times as many
@@ -32,6 +33,18 @@ _FIRST_DETECTORS: Final = (1, 4)
 _SECOND_DETECTORS: Final = (2, 8)
 # detectors are told by four bits
 _LATE: Final = 16
+# a block that misses so many clicks was not passed over by chance: e^-25
+_BLOCK_CLICKS: Final = 25.0
+
+
+def open_blocks(block_counts: U32) -> int:
+    """Return in how many blocks of a stretch the receiver was open: a link that is down delivers no darks either.
+
+    Args:
+        block_counts: Clicks of each. Shape (blocks,), uint32.
+    """
+    lit = int(np.count_nonzero(block_counts))
+    return lit if lit and int(block_counts.sum()) >= _BLOCK_CLICKS * lit else len(block_counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 from node.context import NodeContext
 from node.control.alignment import AlignmentLoop
 from node.control.reasons import ABORTING, CLOCK_LOST, DEGRADING, ROUND_TRIP
-from node.control.receiver_watch import ReceiverWatch
+from node.control.receiver_watch import ReceiverWatch, open_blocks
 from node.devices.receiver import Detections, Receiver
 from node.link_state import LinkRecord
 from node.qkd.receiver_clock import ReceiverClock, RightedClicks
@@ -166,7 +166,7 @@ class ReceiverControl:
                 await self._clock.synchronise(self._channel)
         elif self._is_confirmed:
             self._watch.see(
-                pulse_count,
+                open_blocks(righted.block_counts) * BLOCK_PULSES,
                 righted.detectors,
                 righted.arrivals_ps,
                 double_click_count,

@@ -52,6 +52,11 @@ CASES = {
     "nanowires that differ, source that fluctuates": nanowires(
         "50km", efficiency_mismatch_ratio=0.2, intensity_sigma_ratio=0.1
     ),
+    "nanowires, passive, near": nanowires("1km", trains=1, is_passive=True),
+    "nanowires, pulses that widen": nanowires("50km", pulse_fwhm_ps=30.0, dispersion_ps_per_nm_km=17.0),
+    "nanowires, free space": nanowires(
+        "10km", trains=1, divergence_rad=2e-5, aperture_m=0.1, pointing_sigma_rad=5e-6, saturation_hz=2e7
+    ),
     "nanowires, time bins": nanowires("50km", bin_separation_ps=400.0),
     "two decoys": Case("two-decoys-bb84-1ghz-snspd", "50km"),
     "pairs": Case("bbm92-1ghz-snspd", "25km"),
@@ -173,6 +178,17 @@ def test_readings_of_devices_a_little_out_of_bounds_alarm() -> None:
         assert transmitter.alarms == ({"back-reflection"} if alarms else set())
     receiver.see_bias(0.94)
     assert receiver.alarms == {"detector-blinding"}
+
+
+async def test_a_link_that_is_down_for_a_part_of_a_train_has_not_lost_its_darks() -> None:
+    link = HonestLink(config_of(PHOTODIODES, "25km"))
+    await link.commission()
+    for _ in range(40):
+        link.link.set({"is_up": False}, link.now_ps, duration_s=0.1)
+        await link.train()
+    # half of the time
+    assert link.clicks == pytest.approx(40 * 97_000 * 0.1, rel=0.05)
+    assert link.alarms == set()
 
 
 @pytest.mark.parametrize(
