@@ -1,14 +1,16 @@
-"""node.qkd.amplification: privacy amplification: the product of a random Toeplitz matrix with the bits, by FFT. Pure.
+"""node.qkd.amplification: privacy amplification: the product of a random Toeplitz matrix with the bits. Pure.
 
 Secret bit i is the parity of bits[j] AND seed[i - j + n - 1] over all j: n bits, l secret bits, n + l - 1 bits of
 seed, stated in proto/qnetem/v1/link_session.proto with vectors in tests/contract/post-processing-vectors.json.
 
-The sum is one part of the convolution of seed and bits, cut into blocks of B bits; memory stays at a few transforms
+Where the matrix is not too large, and numba at hand, it is halved and halved again (amplification_compiled). Else the
+sum is one part of the convolution of seed and bits, by FFT, cut into blocks of B bits; memory stays at a few transforms
 for each block of the secret. Rounding is exact: the true values are integers up to n, and float64 errs by at most
   3 log2(2B) eps |seed block| |bits block|      (Schatzman 1996; eps = 2^-53, norms at most sqrt(2B) and sqrt(B))
 for each of the n/B blocks that are added up: 3 * 19 * 2^-53 * sqrt(2) n < 1e-6 for n = 10^7, where 0.5 is allowed.
 """
 
+import os
 from collections import deque
 from typing import Final
 
@@ -24,16 +26,20 @@ __all__ = ["toeplitz_hash"]
 _SMALL_BLOCK_BITS: Final = 1 << 15
 _LARGE_BLOCK_BITS: Final = 1 << 18
 _SMALL_MATRIX: Final = 1 << 39
+# up to here halves beat the transform
+_HALVED_MATRIX: Final = 1 << 43
 
 C128 = npt.NDArray[np.complex128]
 
 
-def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int) -> Bits:
+def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int, *, is_compiled: bool | None = None) -> Bits:
     """Return the `secret_bits` bits that the Toeplitz matrix of `seed_bits` makes of `bits`.
 
     Args:
         bits: Sifted and corrected. uint8[n].
         seed_bits: Public, random, new for each block. uint8[n + secret_bits - 1].
+        is_compiled: Whether by numba's loops where they are faster or by numpy alone, which gives the same. None:
+            numba's unless the environment has QNETEM_PURE_NUMPY=1.
 
     Raises:
         BadInputError: `secret_bits` is not in 1 .. n, or the seed has another length.
@@ -42,6 +48,10 @@ def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int) -> Bits:
     if not 1 <= secret_bits <= len(bits):
         raise BadInputError(f"{secret_bits} secret bits from {len(bits)} bits")
     seed = checked(seed_bits, "Toeplitz seed", len(bits) + secret_bits - 1)
+    if len(bits) * secret_bits <= _HALVED_MATRIX and _is_compiled(is_compiled):
+        from node.qkd.amplification_compiled import hankel_product
+
+        return hankel_product(seed, bits[::-1], secret_bits)
     size = _block_bits(len(bits), secret_bits)
     rows = -(-secret_bits // size)
     sums = np.zeros((rows, size + 1), dtype=np.complex128)
@@ -59,6 +69,10 @@ def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int) -> Bits:
     for row in range(rows):
         result[row] = np.rint(np.fft.irfft(sums[row], n=2 * size)[size - 1 : 2 * size - 1]).astype(np.int64) & 1
     return result.reshape(-1)[:secret_bits]
+
+
+def _is_compiled(asked: bool | None) -> bool:
+    return os.environ.get("QNETEM_PURE_NUMPY") != "1" if asked is None else asked
 
 
 def _block_bits(bit_count: int, secret_bits: int) -> int:

@@ -18,31 +18,38 @@ def product(bits: Bits, seed: Bits, rows: np.ndarray[tuple[int], np.dtype[np.int
     ("bit_count", "secret_bits"),
     [(1, 1), (2, 2), (31, 31), (32, 7), (33, 33), (1000, 1), (32_768, 300), (32_769, 32_769), (100_000, 40_000)],
 )
-def test_the_transform_gives_the_product(bit_count: int, secret_bits: int) -> None:
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_transform_and_halves_give_the_product(bit_count: int, secret_bits: int, is_compiled: bool) -> None:
     rng = np.random.default_rng(bit_count)
     bits = rng.integers(0, 2, bit_count, dtype=np.uint8)
     seed = rng.integers(0, 2, bit_count + secret_bits - 1, dtype=np.uint8)
     rows = np.unique(rng.integers(0, secret_bits, 300))
-    assert toeplitz_hash(bits, seed, secret_bits)[rows].tolist() == product(bits, seed, rows).tolist()
+    assert (
+        toeplitz_hash(bits, seed, secret_bits, is_compiled=is_compiled)[rows].tolist()
+        == product(bits, seed, rows).tolist()
+    )
 
 
-def test_both_block_sizes_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_block_sizes_and_halves_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(7)
     bits = rng.integers(0, 2, 600_000, dtype=np.uint8)
     seed = rng.integers(0, 2, 900_000, dtype=np.uint8)
-    small = toeplitz_hash(bits, seed, 300_001)
+    small = toeplitz_hash(bits, seed, 300_001, is_compiled=False)
+    assert np.array_equal(small, toeplitz_hash(bits, seed, 300_001, is_compiled=True))
     monkeypatch.setattr(amplification, "_SMALL_MATRIX", 1)
-    assert np.array_equal(small, toeplitz_hash(bits, seed, 300_001))
+    assert np.array_equal(small, toeplitz_hash(bits, seed, 300_001, is_compiled=False))
 
 
-def test_the_largest_sums_are_still_exact() -> None:
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_the_largest_sums_are_still_exact(is_compiled: bool) -> None:
     # all ones: every sum is as large as it can be, n or less, and so is the error of the transform
     bit_count, secret_bits = 1_000_000, 1_000
     bits = np.ones(bit_count, dtype=np.uint8)
     seed = np.ones(bit_count + secret_bits - 1, dtype=np.uint8)
-    assert not toeplitz_hash(bits, seed, secret_bits).any()
+    assert not toeplitz_hash(bits, seed, secret_bits, is_compiled=is_compiled).any()
     seed[500] = 0
-    assert toeplitz_hash(bits, seed, secret_bits).tolist() == [1] * 501 + [0] * 499
+    made = toeplitz_hash(bits, seed, secret_bits, is_compiled=is_compiled)
+    assert made.tolist() == [1] * 501 + [0] * 499
 
 
 @pytest.mark.parametrize(("bit_count", "seed_bits", "secret_bits"), [(8, 8, 0), (8, 16, 9), (8, 10, 4), (8, 12, 4)])
