@@ -44,7 +44,7 @@ def attended_report(
                 reason=link.reason,
                 is_reachable=is_reachable(link.peer_node),
                 available_bits=by_peer[link.peer_node].available_bits if link.peer_node in by_peer else 0,
-                secret_hz=link.secret_gross_hz,
+                secret_hz=link.secret_net_hz,
                 round_trip_s=link.round_trip_s,
             )
             for link in links

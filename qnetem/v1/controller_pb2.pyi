@@ -116,7 +116,7 @@ class AttendedLink(_message.Message):
     available_bits: _builtins.int
     """Bits that the reporting node may spend towards the peer. Parallel links have one pool."""
     secret_hz: _builtins.float
-    """Emulated secret bits a second."""
+    """Emulated secret bits a second, less what authentication costs; below 0 when that is more."""
     round_trip_s: _builtins.float
     """Wall seconds."""
     def __init__(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from session_wires import Wires
 
-from node.keys.records import BlockState
+from node.keys.records import BlockState, PadsExhaustedError
 from node.keys.store import open_store
 from node.link_state import LinkRecord
 from node.qkd.authentication import authenticated
@@ -21,8 +21,11 @@ from node.qkd.block_receiver import receive_block
 from node.qkd.block_transmitter import transmit_block
 from node.qkd.errors import LinkTroubleError
 from node.qkd.protocols import protocol_of
+from node.qkd.session_receiver import ReceiverSession
+from node.qkd.session_transmitter import TransmitterSession
 from node.qkd.sifting import RawBlock
 from node.qkd.transcript import BLOCK_TAG_BITS, Message
+from qnetem.v1 import link_session_pb2 as pb
 from qnetem.v1 import parameters_pb2, process_pb2
 
 BLOCK_ID, BITS = "l/1.1.0", 20_000
@@ -35,7 +38,9 @@ def config_of(name: str) -> process_pb2.NodeLinkConfig:
         role=ROLES[name],
         peer_node="bob" if name == "alice" else "alice",
         planned=parameters_pb2.LinkParameters(pair_brightness=0.01),
-        protocol=parameters_pb2.ProtocolParameters(protocol="bbm92", eps_sec=1e-10, eps_cor=1e-15),
+        protocol=parameters_pb2.ProtocolParameters(
+            protocol="bbm92", eps_sec=1e-10, eps_cor=1e-15, block_ramp_bits=[BITS]
+        ),
         authentication_secret=b"s" * 16,
     )
 
@@ -179,3 +184,91 @@ async def test_the_tests_above_can_fail(tmp_path: Path, monkeypatch: pytest.Monk
     assert any((await processed(tmp_path / "honest", tamper)).errors)
     monkeypatch.setattr("node.qkd.authentication.LinkAuthentication.check_decision", unchecked)
     assert not any((await processed(tmp_path / "planted", tamper)).errors)
+
+
+async def greeted(folder: Path, tamper: Callable[[Message], None], *, is_starved: bool = False) -> Outcome:
+    """Begin the next session: what was in doubt is settled, or not."""
+    found = Outcome()
+    process = SimpleNamespace(journal=SimpleNamespace(write=lambda *args, **fields: None))
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(open_store(folder / name / "keys.db")) for name in ROLES]
+        configs = [config_of(name) for name in ROLES]
+        links = [(await authenticated([config], store))["l"] for config, store in zip(configs, stores, strict=True)]
+        if is_starved:
+            with suppress(PadsExhaustedError):
+                while True:
+                    await stores[0].authentication.take_pad("bob", 128, "l")
+        wires = Wires(links[0], links[1], tamper)
+        nodes: list[Any] = [SimpleNamespace(store=store, process=process, incarnation=1) for store in stores]
+        record = LinkRecord("l", lambda: 0, lambda _: None)
+        anything: Any = SimpleNamespace(verdict=None)
+        transmitter = TransmitterSession(configs[0], nodes[0], record, anything, wires.alice, 2)
+
+        async def receive() -> None:
+            first = await wires.bob.receive()
+            await ReceiverSession(configs[1], nodes[1], record, anything, wires.bob, first.hello)._greet()
+
+        async with wires.writing():
+            ends = [asyncio.create_task(transmitter.greet()), asyncio.create_task(receive())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_EXCEPTION)
+            for task in ends:
+                task.cancel()
+                with suppress(asyncio.CancelledError, LinkTroubleError):
+                    await task
+                found.errors.append(None if task.cancelled() else task.exception())
+        for store, peer in zip(stores, ("bob", "alice"), strict=True):
+            found.states.append((await store.block_states([BLOCK_ID]))[BLOCK_ID])
+            found.pools.append(await store.pool(peer))
+    return found
+
+
+def forged(message: Message) -> None:
+    if isinstance(message, pb.SessionRequest):
+        for block in message.settlement.blocks:
+            block.holding = pb.BlockInDoubt.HOLDING_ABORTED
+
+
+def silenced(message: Message) -> None:
+    if isinstance(message, pb.SessionRequest) and message.settlement.blocks:
+        message.settlement.ClearField("blocks")
+        message.ClearField("tags")
+
+
+async def test_a_block_in_doubt_is_settled_by_its_transmitter_alone(tmp_path: Path) -> None:
+    def abort(decision: Any) -> None:
+        decision.is_commit = False
+
+    in_doubt = [BlockState.AVAILABLE, BlockState.PREPARED]
+    assert (await processed(tmp_path, altered("block_decision", abort))).states == in_doubt
+    found = await greeted(tmp_path, forged)
+    assert found.states == in_doubt
+    assert isinstance(found.errors[1], LinkTroubleError)
+    assert found.errors[1].why == "authentication"
+    # an answer that was taken away decides nothing, and one that cannot be paid for is not given
+    for tamper, is_starved in ((silenced, False), (lambda message: None, True)):
+        found = await greeted(tmp_path, tamper, is_starved=is_starved)
+        assert (found.states, found.errors) == (in_doubt, [None, None])
+        assert found.pools[0].unconfirmed_bits > 4000
+    async with open_store(tmp_path / "alice" / "keys.db") as alice, open_store(tmp_path / "bob" / "keys.db") as bob:
+        for name, store in (("alice", alice), ("bob", bob)):
+            link = (await authenticated([config_of(name)], store))["l"]
+            assert await link.provision(1, b"n" * 256)
+            assert await link.confirm(1)
+    found = await greeted(tmp_path, lambda message: None)
+    assert (found.states, found.errors) == ([BlockState.AVAILABLE] * 2, [None, None])
+    assert found.pools[0].unconfirmed_bits == 0
+
+
+async def test_the_test_of_settlements_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: tags of settlements are not looked at."""
+
+    async def unchecked(*_args: Any) -> None:
+        return None
+
+    def lost(message: Message) -> None:
+        if message.WhichOneof("event") == "block_decision":
+            message.ClearField("tags")
+
+    assert (await processed(tmp_path, lost)).states[1] is BlockState.PREPARED
+    monkeypatch.setattr("node.qkd.authentication.LinkAuthentication.check_settlement", unchecked)
+    assert (await greeted(tmp_path, forged)).states[1] is BlockState.ABORTED
