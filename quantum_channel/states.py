@@ -64,6 +64,8 @@ def change_fields(link: Link) -> dict[str, Any]:
     parameters = link.at(link.effective_since_ps)
     return {
         **told_fields(link),
+        # what was asked for: of the values below, those that ramp, or follow a table, are as they were at that moment
+        "settings": dict(link.settings),
         "layers": [
             {
                 "settings": dict(layer.settings),
