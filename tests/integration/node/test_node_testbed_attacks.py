@@ -25,6 +25,8 @@ ATTACKS: list[tuple[dict[str, Any], int, str]] = [
     ({"eve_delay_ps": 60_000.0}, DOWN, "round-trip"),
     ({"dark_count_hz": 20_000.0}, DEGRADED, "dark-counts"),
     ({"is_up": False}, DOWN, "no-light"),
+    # light is cut off, and detectors go on clicking in the dark
+    ({"extra_loss_db": 150.0}, DOWN, "no-light"),
 ]
 
 
