@@ -72,6 +72,8 @@ class AuditLog:
         self._is_failing = False
         self._is_stuck = False
         self._size_bytes = 0
+        # it could not be closed: tried again when it has grown to this
+        self._retry_bytes = 0
         # of the first entry of the file that grows; None: it is empty
         self._first: tuple[int, float] | None = None
         self._head = Head()
@@ -205,18 +207,22 @@ class AuditLog:
             return
         first_seq, first_wall_s = self._first
         is_old = self._wall_s() - first_wall_s >= self._limits.segment_s
-        if not is_old and self._size_bytes < self._limits.segment_bytes:
+        if self._size_bytes < self._retry_bytes or not (is_old or self._size_bytes >= self._limits.segment_bytes):
             return
         self.fold(db)
         if self._is_failing or self._first_in_outbox <= self._head.seq:
             return
         try:
+            if first_seq <= anchor_of(db).seq:
+                raise StorageError(f"{self.path.name} does not begin with an entry that is due")
             fd = self.files.close(first_seq)
-        except OSError as error:
-            self._stuck(error.strerror or type(error).__name__)
+        except (OSError, StorageError) as error:
+            self._stuck(getattr(error, "strerror", None) or str(error))
+            self._retry_bytes = self._size_bytes + self._limits.segment_bytes // 16
             return
         os.close(self._fd)
-        self._fd, self._first, self._size_bytes, self._is_stuck = fd, None, 0, False
+        self._fd, self._first, self._is_stuck = fd, None, False
+        self._size_bytes = self._retry_bytes = 0
         _log.info("audit.file.closed", first_seq=first_seq, last_seq=self._head.seq)
         try:
             self._prune(db, emulated_s)
@@ -229,7 +235,7 @@ class AuditLog:
         closed = self.files.closed(anchor.seq)
         left_bytes = sum(one.path.stat().st_size for one in closed)
         ends = [one.first_seq - 1 for one in closed[1:]] + [self._head.seq]
-        for segment, end_seq in zip(closed, ends, strict=True):
+        for segment, end_seq in zip(closed, ends, strict=False):
             last = last_entry(segment.path, of(db).trail.secret, anchor)
             if last is None or last[0].seq != end_seq:
                 self._stuck(f"{segment.path.name} is not what was written: nothing is removed")

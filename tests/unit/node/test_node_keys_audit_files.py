@@ -175,6 +175,21 @@ async def test_a_file_with_another_end_than_was_written_is_not_removed(tmp_path:
     assert len(entries(tmp_path)) == 48 - (not end)
 
 
+@pytest.mark.parametrize("first", [b"not an entry\n", b'{"seq":0,"event":"key.refused"}\n'])
+async def test_a_growing_file_that_begins_with_something_else_is_kept_as_it_is(tmp_path: Path, first: bytes) -> None:
+    async with open_store(tmp_path / "keys.db") as store:
+        await noted(store, 2)
+    path = trail(tmp_path)[-1]
+    path.write_bytes(first + b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    for life in (1, 2):
+        async with open_store(tmp_path / "keys.db", audit_limits=SMALL) as store:
+            await noted(store, 10)
+            assert (await store.audit.verify()).fault.startswith("line 1: ")
+        assert trail(tmp_path) == [path]
+        assert path.read_bytes().startswith(first)
+        assert len(path.read_bytes().splitlines()) == 2 + 10 * life
+
+
 async def test_a_disk_that_is_full_when_a_file_is_due_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
