@@ -35,7 +35,7 @@ def physics(
     topology: TopologyOption = None,
     form: FormatOption = Format.TABLE,
 ) -> int:
-    """Probe the links of the running testbed: clicks, errors, timing, with intervals; 1 when chance cannot explain them.
+    """Probe links of the running testbed: clicks, errors, timing, with intervals; 1 when chance cannot explain them.
 
     An eavesdropper or a device out of order shows as a deviation: what is checked is the honest link that the
     parameters in force describe.
