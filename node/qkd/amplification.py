@@ -3,8 +3,8 @@
 Secret bit i is the parity of bits[j] AND seed[i - j + n - 1] over all j: n bits, l secret bits, n + l - 1 bits of
 seed, stated in proto/qnetem/v1/link_session.proto with vectors in tests/contract/post-processing-vectors.json.
 
-Where the matrix is not too large, and numba at hand, it is halved and halved again (amplification_compiled). Else the
-sum is one part of the convolution of seed and bits, by FFT, cut into blocks of B bits; memory stays at a few transforms
+Where numba is at hand the matrix is halved and halved again (amplification_compiled), in the memory of the bits. Else
+the sum is one part of the convolution of seed and bits, by FFT, cut into blocks of B bits, a few transforms at a time
 for each block of the secret. Rounding is exact: the true values are integers up to n, and float64 errs by at most
   3 log2(2B) eps |seed block| |bits block|      (Schatzman 1996; eps = 2^-53, norms at most sqrt(2B) and sqrt(B))
 for each of the n/B blocks that are added up: 3 * 19 * 2^-53 * sqrt(2) n < 1e-6 for n = 10^7, where 0.5 is allowed.
@@ -26,8 +26,6 @@ __all__ = ["toeplitz_hash"]
 _SMALL_BLOCK_BITS: Final = 1 << 15
 _LARGE_BLOCK_BITS: Final = 1 << 18
 _SMALL_MATRIX: Final = 1 << 39
-# up to here halves beat the transform
-_HALVED_MATRIX: Final = 1 << 43
 
 C128 = npt.NDArray[np.complex128]
 
@@ -38,8 +36,8 @@ def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int, *, is_compiled:
     Args:
         bits: Sifted and corrected. uint8[n].
         seed_bits: Public, random, new for each block. uint8[n + secret_bits - 1].
-        is_compiled: Whether by numba's loops where they are faster or by numpy alone, which gives the same. None:
-            numba's unless the environment has QNETEM_PURE_NUMPY=1.
+        is_compiled: Whether by numba's loops or by numpy alone, which gives the same. None: numba's
+            unless the environment has QNETEM_PURE_NUMPY=1.
 
     Raises:
         BadInputError: `secret_bits` is not in 1 .. n, or the seed has another length.
@@ -48,7 +46,7 @@ def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int, *, is_compiled:
     if not 1 <= secret_bits <= len(bits):
         raise BadInputError(f"{secret_bits} secret bits from {len(bits)} bits")
     seed = checked(seed_bits, "Toeplitz seed", len(bits) + secret_bits - 1)
-    if len(bits) * secret_bits <= _HALVED_MATRIX and _is_compiled(is_compiled):
+    if _is_compiled(is_compiled):
         from node.qkd.amplification_compiled import hankel_product
 
         return hankel_product(seed, bits[::-1], secret_bits)

@@ -66,7 +66,8 @@ class CascadeTransmitter:
         self._rows = self._layout.rows(checked(bits, "bits to reconcile"))
         # parity of the first i bits of each pass: a range is the difference of two
         self._prefixes = np.zeros((ORDERED_PASSES, self._layout.position_count + 1), dtype=np.uint8)
-        np.bitwise_xor.accumulate(self._layout.ordered(self._rows), axis=1, out=self._prefixes[:, 1:])
+        for number, prefixes in enumerate(self._prefixes):
+            np.bitwise_xor.accumulate(self._layout.ordered_pass(self._rows, number), out=prefixes[1:])
         self.disclosed_count = 0
 
     def answer(self, queries: ParityQueries) -> Bits:

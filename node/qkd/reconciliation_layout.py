@@ -75,11 +75,17 @@ class Layout:
         """Return uint8[n] from uint8[M, L]: what `rows` undoes."""
         return np.ascontiguousarray(rows.T).reshape(-1)[: self.bit_count]
 
+    def ordered_pass(self, rows: Bits, number: int) -> Bits:
+        """Return the bits in the order of an ordered pass, uint8[M L]."""
+        # rows are in range; "raise" would take them into a buffer first
+        taken: Bits = np.take(rows, self.orders[number], axis=1, mode="clip")
+        return taken.reshape(-1)
+
     def ordered(self, rows: Bits) -> Bits:
         """Return the bits in the order of each ordered pass, uint8[ORDERED_PASSES, M L]."""
         result = np.empty((ORDERED_PASSES, self.frame_count, self.row_count), dtype=np.uint8)
         for number in range(ORDERED_PASSES):
-            np.take(rows, self.orders[number], axis=1, out=result[number])
+            np.take(rows, self.orders[number], axis=1, out=result[number], mode="clip")
         return result.reshape(ORDERED_PASSES, -1)
 
     def check_order(self, check: int) -> I64:

@@ -6,6 +6,7 @@ parts. A part counts as soon as it was answered; the block under assembly ends w
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,13 @@ __all__ = [
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
+
+# how the assembler codes an event: bit, basis, error in X, intensity
+_BIT: Final = 1
+_X: Final = 2
+_ERROR: Final = 4
+_INTENSITY: Final = 3
+_MOST_INTENSITIES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -160,14 +168,15 @@ class BlockAssembler:
         """Take the sizes of the first block, the second, ...; the last one stays.
 
         Raises:
-            BadInputError: There is no size, or one below 1, or no intensity.
+            BadInputError: There is no size, or one below 1, or not 1 .. 32 intensities.
         """
-        if not ramp_bits or min(ramp_bits) < 1 or intensity_count < 1:
+        if not ramp_bits or min(ramp_bits) < 1 or not 1 <= intensity_count <= _MOST_INTENSITIES:
             raise BadInputError(f"block ramp {list(ramp_bits)} with {intensity_count} intensities")
         self._ramp_bits = tuple(ramp_bits)
         self._intensity_count = intensity_count
         self._number = 0
-        self._parts: list[MatchedEvents] = []
+        # an event to a byte: a block of 10^7 bits is long under way
+        self._parts: list[U8] = []
         self._z_count = 0
 
     @property
@@ -193,43 +202,43 @@ class BlockAssembler:
         """
         if len(events) and int(events.intensities.max()) >= self._intensity_count:
             raise BadInputError(f"intensity {int(events.intensities.max())} of {self._intensity_count}")
+        codes = _coded(events)
         z_positions = np.flatnonzero(events.bases == 0)
         blocks = []
         start = used = 0
         while len(z_positions) - used >= (missing := self.block_bits - self._z_count):
             used += missing
             end = int(z_positions[used - 1]) + 1
-            self._parts.append(_span(events, start, end))
+            self._parts.append(codes[start:end])
             blocks.append(self._finished())
             start = end
-        self._parts.append(_span(events, start, len(events)))
+        # a copy, so that a long part is not held for the sake of its last events
+        self._parts.append(codes[start:].copy() if start else codes)
         self._z_count += len(z_positions) - used
         return blocks
 
     def _finished(self) -> RawBlock:
-        bases, intensities, bits, x_errors = (
-            np.concatenate([getattr(part, name) for part in self._parts])
-            for name in ("bases", "intensities", "bits", "x_errors")
-        )
-        is_z = bases == 0
+        codes = np.concatenate(self._parts)
+        in_z, in_x = codes[codes & _X == 0], codes[codes & _X > 0]
         block = RawBlock(
             self._number,
-            bits[is_z],
-            intensities[is_z],
-            self._counts(intensities[is_z]),
-            self._counts(intensities[~is_z]),
-            self._counts(intensities[(x_errors == 1) & ~is_z]),
+            in_z & _BIT,
+            in_z >> _INTENSITY,
+            self._counts(in_z),
+            self._counts(in_x),
+            self._counts(in_x[in_x & _ERROR > 0]),
         )
         self._parts, self._z_count = [], 0
         self._number += 1
         return block
 
-    def _counts(self, intensities: U8) -> I64:
-        return np.bincount(intensities, minlength=self._intensity_count).astype(np.int64)
+    def _counts(self, codes: U8) -> I64:
+        # bincount would make eight bytes of each
+        intensities = codes >> _INTENSITY
+        counts = [np.count_nonzero(intensities == number) for number in range(self._intensity_count)]
+        return np.array(counts, dtype=np.int64)
 
 
-def _span(events: MatchedEvents, start: int, end: int) -> MatchedEvents:
-    # copies, so that a long part is not held for the sake of its last events
-    return MatchedEvents(
-        *(getattr(events, name)[start:end].copy() for name in ("bases", "intensities", "bits", "x_errors"))
-    )
+def _coded(events: MatchedEvents) -> U8:
+    codes = events.intensities << _INTENSITY | events.x_errors * _ERROR | events.bases * _X | events.bits
+    return codes.astype(np.uint8, copy=False)
