@@ -111,6 +111,9 @@ async def _darkened(client: QuantumLinkClient, link_id: str, click_count: int) -
         if part.HasField("partner_singles"):
             dark.transmitter_pulse_count = part.partner_singles.pulse_count
             dark.transmitter_click_count = _clicks(part.partner_singles)
+    if not dark.pulse_count:
+        # since its light was probed
+        raise ConflictError(f"link {link_id} is down")
     return dark
 
 
