@@ -1,10 +1,12 @@
 """bench.post_processing: what a sifted bit costs: reconciliation, verification, amplification, on one core.
 
-CPU time, both ends apart, without network. `python -m bench.post_processing`; --write keeps the tables in the docs.
+CPU time, both ends apart, without network; and the memory that the steps of a block take.
+`python -m bench.post_processing`; --write keeps the tables in the docs.
 """
 
 import os
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -17,11 +19,13 @@ from node.qkd.amplification import toeplitz_hash
 from node.qkd.bits import Bits
 from node.qkd.estimation import binary_entropy
 from node.qkd.reconciliation import CascadeReceiver, CascadeTransmitter
+from node.qkd.sifting import BlockAssembler, MatchedEvents
 from node.qkd.verification import polynomial_hash
 
 SECRET_SHARE = 0.18
 SIZES = (100_000, 1_000_000, 10_000_000)
 RUNS = {100_000: 10, 1_000_000: 4, 10_000_000: 1}
+_PART_EVENTS = 100_000
 Result = TypeVar("Result")
 
 
@@ -101,6 +105,40 @@ def reconciliation_rows(rng: np.random.Generator) -> Iterator[list[str]]:
             yield reconciliation(rng, bit_count, qber_prob)
 
 
+def assembled(parts: Iterable[MatchedEvents], bit_count: int) -> object:
+    """Return the block that matched events make."""
+    assembler = BlockAssembler([bit_count], 2)
+    return [block for part in parts for block in assembler.add(part)]
+
+
+def memory(rng: np.random.Generator, bit_count: int) -> list[str]:
+    """Return a row: the most megabytes that each step of a block takes beyond what it was given, and what it keeps."""
+    sent, received = sifted(rng, bit_count, 0.02)
+    secret_bits = int(bit_count * SECRET_SHARE)
+    seed = rng.integers(0, 2, bit_count + secret_bits - 1, dtype=np.uint8)
+    none = np.zeros(_PART_EVENTS, dtype=np.uint8)
+    parts = (
+        MatchedEvents(none, none, sent[start : start + _PART_EVENTS], none)
+        for start in range(0, bit_count, _PART_EVENTS)
+    )
+    steps: list[Callable[[], object]] = [
+        lambda: assembled(parts, bit_count),
+        lambda: CascadeTransmitter(sent, 1),
+        lambda: CascadeReceiver(received, 1, 0.02),
+        lambda: polynomial_hash(sent, bytes(range(16))),
+        lambda: toeplitz_hash(sent, seed, secret_bits),
+    ]
+    row = [f"{bit_count:.0e}"]
+    for step in steps:
+        tracemalloc.start()
+        kept = step()
+        left, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        row.append(f"{most / 1e6:.0f}, {left / 1e6:.0f}")
+        del kept
+    return row
+
+
 def main() -> None:
     """Print the tables."""
     rng = np.random.default_rng(1)
@@ -110,6 +148,15 @@ def main() -> None:
     rows: Iterable[list[str]] = (finishing(rng, bit_count) for bit_count in SIZES)
     header = ["sifted bits", "verification Mb/s", f"amplification Mb/s (l/n = {SECRET_SHARE})"]
     publish("Verification and amplification", command, table(header, list(rows)))
+    header = [
+        "sifted bits: most and last MB of",
+        "assembly",
+        "Cascade's answers",
+        "Cascade",
+        "verification",
+        "amplification",
+    ]
+    publish("Memory of a block", command, table(header, [memory(rng, bit_count) for bit_count in SIZES]))
 
 
 if __name__ == "__main__":
