@@ -20,6 +20,8 @@ __all__ = ["Expectation", "Rate"]
 
 _DOUBLES_TOLERANCE: Final = 0.03
 _DARK_TOLERANCE: Final = 0.01
+# of afterpulses, for each of them that a click begets: how they blank each other is reckoned to the first order
+_AFTERPULSE_TOLERANCE: Final = 0.3
 _MATCH_TOLERANCE: Final = 0.003
 _DECOY_TOLERANCE: Final = 0.01
 # a polarisation that drifts makes double clicks of single ones: up to the error rate that ends service
@@ -81,7 +83,7 @@ class Expectation:
         for _ in range(_RENEWAL_STEPS):
             others = clicks_per_pulse / (1.0 + after)
             live = max(1.0 - clicks_per_pulse * self._dead_slots - others * after, 1e-9)
-            after = self._afterpulses(min(others / live, 1.0))
+            after = self._afterpulses(min(others / live, 1.0), after)
         return Rate(min(others / live, 1.0), live, after)
 
     def detected_photons(self, clicks_per_pulse: float) -> float:
@@ -158,24 +160,29 @@ class Expectation:
         rate = self.rate(click_count / pulse_count)
         # light that comes with a dark says when
         alone = (1.0 - rate.click) / self._quiet * (1.0 - self._quiet)
-        events = pulse_count * outside * rate.live * (alone + rate.after * rate.click)
-        return edge_ps, Interval(events * (1.0 - _DARK_TOLERANCE), events * (1.0 + _DARK_TOLERANCE))
+        darks, afterpulses = (pulse_count * outside * rate.live * each for each in (alone, rate.after * rate.click))
+        either = _DARK_TOLERANCE * (darks + afterpulses) + _AFTERPULSE_TOLERANCE * rate.after * afterpulses
+        return edge_ps, Interval(max(darks + afterpulses - either, 0.0), darks + afterpulses + either)
 
     def is_dark(self, click_count: int, pulse_count: int) -> bool:
         """Whether darks alone may have made so many clicks: there is no light, or none to speak of."""
         dark = 1.0 - self._quiet
-        after = self._afterpulses(dark)
+        after = self._afterpulses(dark, self.planned.afterpulse_prob)
         clicks = pulse_count * dark * (1.0 + after) / (1.0 + dark * (self._dead_slots * (1.0 + after) + after))
         return poisson_nats(click_count, Interval(0.0, clicks)) < _LIGHT_NATS
 
-    def _afterpulses(self, click_prob: float) -> float:
-        """Return afterpulses registered for each other click, live slots clicking with `click_prob`."""
+    def _afterpulses(self, click_prob: float, after: float) -> float:
+        """Return afterpulses registered for each other click, live slots clicking with `click_prob`.
+
+        Those that blank each other are counted to the first order, by `after`, what there are of them as far as known.
+        """
         p = self.planned
         if not (p.afterpulse_prob and p.afterpulse_tau_ps):
             return p.afterpulse_prob
         stays = math.exp(-1e12 / (p.afterpulse_tau_ps * p.clock_hz))
-        lost = (1.0 - click_prob) * stays + click_prob * stays ** (self._dead_slots + 1)
-        return p.afterpulse_prob * (1.0 - stays) / (1.0 - lost)
+        blanked = stays ** (self._dead_slots + 1)
+        clicks = click_prob * (1.0 + after * blanked / (1.0 + stays))
+        return p.afterpulse_prob * (1.0 - stays) / (1.0 - stays + clicks * (stays - blanked))
 
     def _kept(self, rate: Rate) -> float:
         p, kept = self.planned, 0.0

@@ -57,6 +57,7 @@ CASES = {
     "nanowires, free space": nanowires(
         "10km", trains=1, divergence_rad=2e-5, aperture_m=0.1, pointing_sigma_rad=5e-6, saturation_hz=2e7
     ),
+    "nanowires, many afterpulses": nanowires("25km", trains=2, afterpulse_prob=0.2, afterpulse_tau_ps=1_000_000),
     "nanowires, time bins": nanowires("50km", bin_separation_ps=400.0),
     "two decoys": Case("two-decoys-bb84-1ghz-snspd", "50km"),
     "pairs": Case("bbm92-1ghz-snspd", "25km"),
@@ -64,6 +65,9 @@ CASES = {
     "photodiodes": photodiodes("25km"),
     "photodiodes, far": photodiodes("80km"),
     "photodiodes, hardly light": photodiodes("130km", trains=20),
+    "photodiodes, many late afterpulses": photodiodes(
+        "80km", trains=20, afterpulse_prob=0.2, afterpulse_tau_ps=30_000_000
+    ),
     "photodiodes, passive": photodiodes("80km", is_passive=True),
     "photodiodes, passive, hardly light": photodiodes("130km", trains=20, is_passive=True),
     "photodiodes, gated": photodiodes("50km", gate_width_ps=500.0),
