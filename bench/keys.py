@@ -72,7 +72,7 @@ async def delivery(seconds: float) -> str:
     """Measure enc_keys and dec_keys at two neighbours."""
     rows = []
     async with testbed(line_of(2)) as kmes:
-        for number, clients in ((1, 1), (1, 8), (1, 16), (16, 8)):
+        for number, clients in ((1, 1), (1, 8), (1, 16), (1, 32), (16, 8)):
             timings = Timings()
             pids = [one.pid for one in (await kmes.client.get()).processes]
             before_s, own_s = cpu_s(pids), time.process_time()
