@@ -45,13 +45,11 @@ async def test_an_idle_link_is_followed_and_watched(tmp_path: Path) -> None:
         def runs(seconds: float) -> Any:
             return lambda ends: ends["n1"].clock_offset_ps > offset_ps + seconds * SKEW_PS_PER_S
 
-        # blocks that were begun are finished; then the clock runs away by 400 slots more, and is followed
-        before = await ends_when(lab, runs(20.0), "the clock is followed")
-        after = await ends_when(lab, runs(40.0), "the clock is followed")
-        assert before["n0"].is_idle
+        # no bit is sifted any more, while the clock runs away by 400 slots and is followed
+        after = await ends_when(lab, runs(20.0), "the clock is followed")
         assert after["n0"].is_idle
-        assert after["n0"].blocks_made_count == before["n0"].blocks_made_count
-        assert after["n0"].sifted_hz == 0.0
+        assert after["n0"].sifted_hz == after["n1"].sifted_hz == 0.0
+        assert after["n0"].clicks_hz > 0.0
         assert after["n1"].is_clock_locked
         for settings, ramp_s, reason in (
             ({"is_up": False}, 0.0, "no-light"),
