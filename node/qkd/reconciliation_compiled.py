@@ -1,10 +1,12 @@
 """node.qkd.reconciliation_compiled: the kernels of Cascade, compiled. Pure. Imports numba: import it where used."""
 
 import numba
+import numpy as np
 
 from node.qkd import reconciliation_kernels as kernels
+from qnetem.runtime.rng_compiled import philox4x32
 
-__all__ = ["absorb", "ask", "range_parities"]
+__all__ = ["absorb", "ask", "pass_words", "range_parities"]
 
 _FIND = "(int64, int32[:,::1], int32[:,::1], uint8[:,::1], uint8[:,::1], uint8[:,::1], uint8[:,::1], int64[::1], "
 _QUERIES = "uint8[::1], int64[::1], int64[::1]"
@@ -35,3 +37,13 @@ def range_parities(ordered, passes, starts, lengths, parities):  # type: ignore[
         for position in range(starts[i], starts[i] + lengths[i]):
             parity ^= ordered[passes[i], position]
         parities[i] = parity
+
+
+@numba.njit("void(int64, uint32, uint32, uint32, uint32[:,:,::1])", cache=True, nogil=True)
+def pass_words(first_pass, stream, k0, k1, words):  # type: ignore[no-untyped-def]
+    """Write the Philox words of passes, four to each counter: see reconciliation_layout."""
+    for number in range(words.shape[0]):
+        for counter in range(words.shape[1]):
+            w0, w1, w2, w3 = philox4x32(counter, first_pass + number, 0, stream, k0, k1)
+            words[number, counter, 0], words[number, counter, 1] = np.uint32(w0), np.uint32(w1)
+            words[number, counter, 2], words[number, counter, 3] = np.uint32(w2), np.uint32(w3)

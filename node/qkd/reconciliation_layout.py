@@ -8,6 +8,8 @@ Position m L + o of a pass stands for the row order[o] of frame m; the order is 
 passes permute, the first of them too, for errors that come in bursts; check passes put a random half of the rows first.
 """
 
+import sys
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -36,7 +38,7 @@ class Layout:
 
     Attributes:
         bit_count, frame_count, row_count: n, M, L.
-        orders: int32[ORDERED_PASSES, L]: the row at each offset. `ranks`: the offset of each row.
+        orders: int32[ORDERED_PASSES, L]: the row at each offset.
         masks: uint8[CHECK_PASSES, L]: 1 for the rows that a check pass puts first. `first_counts`: how many, int64.
     """
 
@@ -51,14 +53,22 @@ class Layout:
         self.row_count = -(-bit_count // self.frame_count)
         key = (permutation_seed & 0xFFFFFFFF, permutation_seed >> 32)
         rows = np.arange(self.row_count, dtype=np.uint64)
-        words = _words(np.arange(ORDERED_PASSES), self.row_count, key).astype(np.uint64)
-        self.orders = (np.sort(words << np.uint64(32) | rows, axis=1) & np.uint64(0xFFFFFFFF)).astype(np.int32)
-        self.ranks = np.empty_like(self.orders)
-        for order, rank in zip(self.orders, self.ranks, strict=True):
-            rank[order] = rows
-        words = _words(np.arange(ORDERED_PASSES, PASSES), -(-self.row_count // 32), key).astype("<u4")
+        words = _words(range(ORDERED_PASSES), self.row_count, key).astype(np.uint64) << np.uint64(32) | rows
+        words.sort(axis=1)
+        # the lower halves
+        self.orders = words.astype(np.uint32).view(np.int32)
+        words = _words(range(ORDERED_PASSES, PASSES), -(-self.row_count // 32), key).astype("<u4")
         self.masks = np.unpackbits(words.view(np.uint8), axis=1, count=self.row_count, bitorder="little")
-        self.first_counts = self.masks.sum(axis=1, dtype=np.int64)
+        self.first_counts = np.array([np.count_nonzero(mask) for mask in self.masks.view(np.bool_)], dtype=np.int64)
+
+    @cached_property
+    def ranks(self) -> I32:
+        """Return the offset of each row, int32[ORDERED_PASSES, L]; only the receiver asks."""
+        ranks = np.empty_like(self.orders)
+        offsets = np.arange(self.row_count, dtype=np.int32)
+        for order, rank in zip(self.orders, ranks, strict=True):
+            rank[order] = offsets
+        return ranks
 
     @property
     def position_count(self) -> int:
@@ -114,8 +124,14 @@ class Layout:
         return result
 
 
-def _words(passes: I64, count: int, key: tuple[int, int]) -> U32:
+def _words(passes: range, count: int, key: tuple[int, int]) -> U32:
     """Return the first `count` Philox words of each pass, uint32[passes, count]."""
-    counters = np.arange(-(-count // 4), dtype=np.uint64)
-    words = np.stack(philox4x32(counters, passes[:, None], 0, STREAM, *key), axis=-1)
+    counter_count = -(-count // 4)
+    # the same words from compiled code where this process has loaded it
+    if compiled := sys.modules.get("node.qkd.reconciliation_compiled"):
+        words = np.empty((len(passes), counter_count, 4), dtype=np.uint32)
+        compiled.pass_words(passes.start, STREAM, *key, words)
+    else:
+        counters, numbers = np.arange(counter_count, dtype=np.uint64), np.array(passes)
+        words = np.stack(philox4x32(counters, numbers[:, None], 0, STREAM, *key), axis=-1)
     return np.ascontiguousarray(words.reshape(len(passes), -1)[:, :count])
