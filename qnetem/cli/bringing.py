@@ -15,6 +15,7 @@ from qnetem.runtime.errors import DeadlineError, QnetemError
 from qnetem.testbed import launching
 from qnetem.testbed.client import TestbedClient
 from qnetem.testbed.inspected import inspected_values
+from qnetem.testbed.plan import Runtime
 from qnetem.testbed.progress import Progress
 from qnetem.testbed.service_watch import ServiceWatch
 
@@ -72,6 +73,7 @@ async def brought_up(
     is_reconfigured: bool,
     is_held: bool,
     storage_key_file: Path | None = None,
+    runtime: Runtime = "process",
 ) -> int:
     """Bring up the testbed of a file and tell how it goes; return the exit code.
 
@@ -82,6 +84,7 @@ async def brought_up(
         is_reconfigured: Take a changed topology.
         is_held: Hold it until SIGINT or SIGTERM.
         storage_key_file: What seals keys at rest, whatever the file says.
+        runtime: What the processes are.
     """
     started_s = time.monotonic()
     code = 0
@@ -95,6 +98,7 @@ async def brought_up(
             on_progress=lambda progress: tell(_progress_text(progress)),
             timeout_s=timeout_s,
             storage_key_file=storage_key_file,
+            runtime=runtime,
         )
         async with launch as client:
             testbed = await client.get()

@@ -1,5 +1,6 @@
 """qnetem.cli.lifecycle: `up` and `down`. Wiring."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,13 @@ from qnetem.cli.options import TopologyOption, duration_s
 from qnetem.cli.testbeds import run, state_of, topology_path
 
 __all__ = ["down", "up"]
+
+
+class _Runtime(StrEnum):
+    """What runs a testbed."""
+
+    PROCESS = "process"
+    COMPOSE = "compose"
 
 
 def up(
@@ -21,6 +29,9 @@ def up(
         Path | None,
         typer.Option("--storage-key-file", envvar="QNETEM_STORAGE_KEY_FILE", help="What seals keys at rest."),
     ] = None,
+    runtime: Annotated[
+        _Runtime, typer.Option(envvar="QNETEM_RUNTIME", help="What the processes are.", case_sensitive=False)
+    ] = _Runtime.PROCESS,
 ) -> int:
     """Bring the testbed up; do nothing where it is up. Ctrl-C takes back what was begun."""
     from qnetem.cli.bringing import brought_up
@@ -33,6 +44,7 @@ def up(
             is_reconfigured=reconfigure,
             is_held=foreground,
             storage_key_file=storage_key_file,
+            runtime=runtime.value,
         )
     )
 

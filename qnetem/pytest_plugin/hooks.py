@@ -17,7 +17,7 @@ __all__ = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("qnetem", "testbeds of quantum networks")
-    group.addoption("--qnetem-runtime", metavar="NAME", default="process", help="How testbeds run: process.")
+    group.addoption("--qnetem-runtime", metavar="NAME", default="process", help="How testbeds run: process or compose.")
     group.addoption("--qnetem-seed", metavar="N", type=int, help="Run seed instead of the topologies' own.")
     group.addoption(
         "--qnetem-keep", action="store_true", help="Leave the testbed of a failed test running, for a look at it."
@@ -28,8 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, make the marker known, bring the fixtures in."""
     config.addinivalue_line("markers", "topology(source): topology file beside the test, or a dict, of its testbed")
-    if (runtime := config.getoption("--qnetem-runtime")) != "process":
-        raise pytest.UsageError(f"--qnetem-runtime {runtime}: there is only process")
+    if (runtime := config.getoption("--qnetem-runtime")) not in ("process", "compose"):
+        raise pytest.UsageError(f"--qnetem-runtime {runtime}: there are process and compose")
     if (seed := config.getoption("--qnetem-seed")) is not None and not 0 <= seed < 2**64:
         raise pytest.UsageError(f"--qnetem-seed {seed}: not from 0 to 2^64 - 1")
     from qnetem.pytest_plugin import fixtures

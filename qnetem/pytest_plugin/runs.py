@@ -83,7 +83,13 @@ def run_of(source: Source, config: pytest.Config, folders: pytest.TempPathFactor
     folder = Path(tempfile.mkdtemp(prefix="qnetem-")) if is_kept else folders.mktemp("qnetem")
     make: Any = Testbed.from_dict if isinstance(source, Mapping) else Testbed.from_file
     with refused_as_one_line():
-        testbed = make(source, folder=folder, seed=config.getoption("--qnetem-seed"), keep=is_kept)
+        testbed = make(
+            source,
+            folder=folder,
+            seed=config.getoption("--qnetem-seed"),
+            keep=is_kept,
+            runtime=config.getoption("--qnetem-runtime"),
+        )
     return Run(testbed, folder, is_kept)
 
 

@@ -11,7 +11,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from qnetem.runtime.log import get_logger
-from qnetem.runtime.tasks import end_if_cancelled
 from qnetem.v1 import process_pb2
 
 __all__ = ["Telemetry", "publish_forever"]
@@ -105,7 +104,6 @@ async def publish_forever(
             if attempt == 0:
                 _log.warning("telemetry.broker.lost", error=type(error).__name__, detail=str(error))
         except Exception:
-            end_if_cancelled()
             # whatever a client library does, or a file holds, the process goes on without telemetry
             if attempt == 0:
                 _log.exception("telemetry.publisher.failed")

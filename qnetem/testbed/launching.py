@@ -11,9 +11,10 @@ from typing import ClassVar, Final
 from qnetem import topology as topologies
 from qnetem.runtime.errors import ConflictError, NotFoundError, QnetemError, UnavailableError
 from qnetem.testbed.client import NotRunningError, TestbedClient, connect
+from qnetem.testbed.containers.preparing import remove_containers
 from qnetem.testbed.launch_record import FOLDER, is_running
 from qnetem.testbed.layout import Layout
-from qnetem.testbed.plan import BROKER_ROOM, ROOMS
+from qnetem.testbed.plan import BROKER_ROOM, ROOMS, Runtime
 from qnetem.testbed.ports import why_not_bindable
 from qnetem.testbed.prepare import prepare
 from qnetem.testbed.progress import Progress
@@ -80,6 +81,7 @@ async def launch(
     commands: Mapping[str, Sequence[str]] | None = None,
     early: StartingSupervisor | None = None,
     storage_key_file: Path | None = None,
+    runtime: Runtime = "process",
 ) -> AsyncIterator[TestbedClient]:
     """Bring a testbed up, or find it up; the block runs when every process serves.
 
@@ -96,6 +98,7 @@ async def launch(
         commands: Programs to run instead of ours, by process name: `<command> --config FILE`.
         early: A supervisor that was started ahead, see `started_early`; it is used, or ended.
         storage_key_file: The key that keys at rest are sealed under, whatever the file says.
+        runtime: What the processes are: of this machine, or containers.
 
     Raises:
         TopologyError: The file cannot be used.
@@ -106,7 +109,9 @@ async def launch(
     """
     path = Path(topology_path).absolute()
     async with AsyncExitStack() as stack:
-        preloaded = tuple(dict.fromkeys(room for room in rooms.values() if room != BROKER_ROOM))
+        # containers fork nothing here
+        forked = rooms if runtime == "process" else {}
+        preloaded = tuple(dict.fromkeys(room for room in forked.values() if room != BROKER_ROOM))
 
         def start() -> StartingSupervisor:
             return StartingSupervisor(path, preloaded)
@@ -143,7 +148,7 @@ async def launch(
             if last is not None and last.digest != topology.digest and not is_reconfigured:
                 raise _changed(state, topology)
             try:
-                prepare(state, topology, rooms, commands or {})
+                prepare(state, topology, rooms, commands or {}, runtime)
             except BaseException:
                 state.run_folder.remove()
                 raise
@@ -204,6 +209,9 @@ async def _recover(state: State) -> None:
     """Clear away what a killed supervisor has left; the caller holds the lock."""
     last = state.launch()
     if last is not None:
+        plan = state.plan()
+        if plan is not None and plan.runtime == "compose":
+            await asyncio.to_thread(remove_containers, plan.testbed, state.layout)
         # dying takes a moment, and ports are free only after it
         deadline_s = asyncio.get_running_loop().time() + _DYING_S
         ports = state.ports().values()

@@ -32,6 +32,11 @@ class Layout:
         return self.root / "plan.json"
 
     @property
+    def project(self) -> Path:
+        """The compose file, where processes are containers."""
+        return self.root / "compose.json"
+
+    @property
     def topology(self) -> Path:
         """The topology in force, as it was resolved."""
         return self.root / "topology.yaml"

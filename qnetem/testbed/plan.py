@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.runtime.identity import Kind
@@ -18,9 +18,12 @@ __all__ = [
     "ROOMS",
     "LinkPlan",
     "ProcessPlan",
+    "Runtime",
     "TestbedPlan",
     "planned",
 ]
+
+Runtime = Literal["process", "compose"]
 
 BROKER: Final = "broker"
 BROKER_ROOM: Final = "qnetem.testbed.broker"
@@ -97,6 +100,8 @@ class TestbedPlan:
     scale: float
     processes: Mapping[str, ProcessPlan]
     links: Mapping[str, LinkPlan]
+    # what they are: "process" of this machine, or "compose": containers
+    runtime: Runtime = "process"
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

@@ -13,8 +13,10 @@ from qnetem.runtime.errors import StartError, StorageError
 from qnetem.testbed import linux
 from qnetem.testbed.addresses import LocalAddresses, port_wishes, with_listeners
 from qnetem.testbed.configs import ConfigMaker
+from qnetem.testbed.containers.networks import ServiceAddresses, service_ports
+from qnetem.testbed.containers.preparing import chosen_networks, containable, write_project
 from qnetem.testbed.credentials import make_missing
-from qnetem.testbed.plan import TestbedPlan, planned
+from qnetem.testbed.plan import Runtime, TestbedPlan, planned
 from qnetem.testbed.ports import chosen
 from qnetem.testbed.state import State, write_quickly
 from qnetem.testbed.storage_keys import prepare_storage_keys
@@ -26,7 +28,11 @@ __all__ = ["prepare"]
 
 
 def prepare(
-    state: State, topology: Topology, rooms: Mapping[int, str], commands: Mapping[str, Sequence[str]]
+    state: State,
+    topology: Topology,
+    rooms: Mapping[int, str],
+    commands: Mapping[str, Sequence[str]],
+    runtime: Runtime = "process",
 ) -> TestbedPlan:
     """Choose what is open, make what is missing, write what processes are told; the caller holds the state's lock.
 
@@ -35,13 +41,16 @@ def prepare(
         topology: What is to run.
         rooms: Module by ProcessKind.
         commands: Programs of another make, by process name.
+        runtime: What the processes are.
 
     Raises:
-        BadInputError: The topology and the commands do not fit.
+        BadInputError: The topology and the commands, or containers, do not fit.
         StartError: A fixed port is in use, no port is free, the authority that is there cannot be used, or what the
             topology says of its broker is not there.
         StorageError: A file cannot be written.
     """
+    if runtime == "compose":
+        topology = containable(topology)
     broker_program = _mosquitto() if topology.telemetry.broker == "mosquitto" else ""
     _check_files(topology)
     processes, links = planned(topology, rooms=rooms, commands=commands)
@@ -49,6 +58,7 @@ def prepare(
         first = zlib.crc32(bytes(state.layout.root))
         ports = chosen(port_wishes(topology, processes), state.ports(), taken, first)
         state.run_folder.take_ports(ports)
+        nets = chosen_networks(state, topology, processes) if runtime == "compose" else {}
     make_missing(state.layout, topology, processes)
     prepare_storage_keys(topology, state.layout, processes)
     secret = state.secret(topology.seed if topology.is_reproducible else None)
@@ -62,18 +72,22 @@ def prepare(
         scale=topology.scale,
         processes=with_listeners(processes, ports),
         links=links,
+        runtime=runtime,
     )
     desired = state.desired()
     kept = desired.only(links)
     if kept != desired:  # settings of a link that is no more are not for a later one of its name
         state.write_desired(kept)
-    maker = ConfigMaker(topology, plan, LocalAddresses(ports), state.layout, secret, kept, broker_program)
+    addresses = ServiceAddresses(nets, service_ports(topology, processes)) if nets else LocalAddresses(ports)
+    maker = ConfigMaker(topology, plan, addresses, state.layout, secret, kept, broker_program)
     try:
         for process in plan.processes.values():
             path = state.layout.config(process.name)
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_quickly(path, json_format.MessageToJson(maker.make(process), indent=None).encode())
         write_quickly(state.layout.topology, render(topology).encode())
+        if nets:
+            write_project(state, topology, plan, nets, ports)
     except OSError as error:
         raise StorageError(f"{error.filename}: {error.strerror}") from error
     state.write_ports(ports)

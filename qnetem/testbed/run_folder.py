@@ -81,6 +81,15 @@ class RunFolder:
         finally:
             os.close(fd)
 
+    def pools(self) -> frozenset[str]:
+        """Return the subnet pools that other running testbeds of this user have taken; inside `choosing_ports`."""
+        files = (other for other in self._parent.glob("*/pool") if other.parent != self.path)
+        return frozenset(other.read_text() for other in files)
+
+    def take_pool(self, pool: str) -> None:
+        """Tell the others which pool is taken; inside `choosing_ports`."""
+        (self.path / "pool").write_text(pool)
+
     def take_ports(self, ports: Mapping[str, int]) -> None:
         """Tell the others which ports are taken; inside `choosing_ports`."""
         part = self.path / "ports.part"

@@ -24,6 +24,7 @@ from qnetem.testbed.client import NotRunningError, TestbedClient
 from qnetem.testbed.launching import down, launch
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.paths import NodePaths, Paths
+from qnetem.testbed.plan import Runtime
 from qnetem.testbed.state import State
 from qnetem.topology.model import Topology
 
@@ -48,12 +49,21 @@ class Testbed:
 
     __test__ = False  # pytest takes any Test* for a test
 
-    def __init__(self, topology: Topology, folder: Path | None, *, keep: bool, reconfigure: bool) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        folder: Path | None,
+        *,
+        keep: bool,
+        reconfigure: bool,
+        runtime: Runtime = "process",
+    ) -> None:
         """Describe a testbed; see `from_file` and `from_dict`."""
         self.topology: Final = topology
         self._folder = folder
         self._keep = keep
         self._reconfigure = reconfigure
+        self._runtime = runtime
         self._connection: Connection | None = None
         self._stack = AsyncExitStack()
 
@@ -66,6 +76,7 @@ class Testbed:
         seed: int | None = None,
         keep: bool = False,
         reconfigure: bool = False,
+        runtime: Runtime = "process",
     ) -> Self:
         """Return the testbed of a topology file; nothing is started yet.
 
@@ -75,14 +86,15 @@ class Testbed:
             seed: Another run seed than the file's; without a folder all lies in a temporary one then.
             keep: Leave it running after the block; one that runs already is found.
             reconfigure: Take a file that has changed since the testbed was brought up last.
+            runtime: What its processes are: "process" of this machine, or "compose": containers.
 
         Raises:
             TopologyError: Something in the file is wrong; says where.
         """
         topology = topologies.load(path)
         if folder is None and seed is None:
-            return cls(topology, None, keep=keep, reconfigure=reconfigure)
-        return cls._copy(topology, folder, seed, keep=keep, reconfigure=reconfigure)
+            return cls(topology, None, keep=keep, reconfigure=reconfigure, runtime=runtime)
+        return cls._copy(topology, folder, seed, keep=keep, reconfigure=reconfigure, runtime=runtime)
 
     @classmethod
     def from_dict(
@@ -93,24 +105,32 @@ class Testbed:
         seed: int | None = None,
         keep: bool = False,
         reconfigure: bool = False,
+        runtime: Runtime = "process",
     ) -> Self:
         """Return the testbed of a topology in the file's shape; without a folder all lies in a temporary one.
 
         Args, Raises: As `from_file`.
         """
         topology = topologies.from_dict(content)
-        return cls._copy(topology, folder, seed, keep=keep, reconfigure=reconfigure)
+        return cls._copy(topology, folder, seed, keep=keep, reconfigure=reconfigure, runtime=runtime)
 
     @classmethod
     def _copy(
-        cls, topology: Topology, folder: str | Path | None, seed: int | None, *, keep: bool, reconfigure: bool
+        cls,
+        topology: Topology,
+        folder: str | Path | None,
+        seed: int | None,
+        *,
+        keep: bool,
+        reconfigure: bool,
+        runtime: Runtime,
     ) -> Self:
         if seed is not None:
             topology = replace(topology, seed=seed)
         if keep and folder is None:
             raise ConflictError("keep needs a folder: a temporary one goes with the block")
         place = None if folder is None else Path(folder).absolute()
-        return cls(replace(topology, path=None), place, keep=keep, reconfigure=reconfigure)
+        return cls(replace(topology, path=None), place, keep=keep, reconfigure=reconfigure, runtime=runtime)
 
     def _placed(self, stack: AsyncExitStack) -> Path:
         """Return the topology file to launch; writes it where the testbed has a folder of its own."""
@@ -136,7 +156,13 @@ class Testbed:
             return self
         async with AsyncExitStack() as stack:
             path = self._placed(stack)
-            launching = launch(path, is_held=not self._keep, is_reconfigured=self._reconfigure, timeout_s=within_s)
+            launching = launch(
+                path,
+                is_held=not self._keep,
+                is_reconfigured=self._reconfigure,
+                timeout_s=within_s,
+                runtime=self._runtime,
+            )
             client = await stack.enter_async_context(launching)
             layout = Layout.beside(path, self.topology.name)
             plan = State(layout).plan()

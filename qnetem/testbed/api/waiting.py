@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from qnetem.runtime.tasks import end_if_cancelled
 from qnetem.testbed.api.connection import Connection
 from qnetem.testbed.api.patience import EVERY_S, Patience, text_of
 
@@ -55,7 +54,6 @@ async def eventually(
                 raise
             raise await connection.not_in_time(patience, process) from None
         except Exception as error:
-            end_if_cancelled()
             patience.excuse(error)
         if patience.is_over(loop.time()):
             raise await connection.not_in_time(patience, process)

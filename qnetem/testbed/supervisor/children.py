@@ -99,6 +99,11 @@ class Children:
                 return child.resume()
         raise BadInputError("no action is given")
 
+    def expect_all(self) -> None:
+        """Say of every process that it will start, before that is possible."""
+        for child in self:
+            child.is_due = True
+
     async def start_all(self) -> None:
         """Start every process; what carries the nodes' words when all others serve, or will not soon.
 

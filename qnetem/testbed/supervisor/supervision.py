@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qnetem.runtime import rpc
 from qnetem.runtime.clock import PS_PER_S, Clock
@@ -37,6 +37,9 @@ from qnetem.testbed.supervisor.zygote_process import ZygoteProcess
 from qnetem.testbed.timekeeping import HORIZON_S, ClockRecord
 from qnetem.testbed.zygote.forking import ForkRequest
 from qnetem.v1 import process_pb2, supervisor_pb2, supervisor_pb2_grpc
+
+if TYPE_CHECKING:
+    from qnetem.testbed.supervisor.containers import Containers
 
 __all__ = ["supervise"]
 
@@ -124,6 +127,7 @@ class _Supervision:
         self._is_wanted_down = asyncio.Event()
         self._is_down = asyncio.Event()
         self._healthy_after_s = 0.0
+        self._containers: Containers | None = None
 
     async def run(self) -> None:
         """Bring everything up, and down when that is asked for."""
@@ -139,6 +143,10 @@ class _Supervision:
             self._events = Events(journal, self._clock)
             credentials = rpc.Credentials.load(layout.credentials("operator", SUPERVISOR))
             reach = await stack.enter_async_context(reaching(self._plan.testbed, self._plan.processes, credentials))
+            if self._plan.runtime == "compose":
+                from qnetem.testbed.supervisor.containers import Containers  # what it needs, processes do not
+
+                self._containers = stack.enter_context(Containers(self._plan.testbed, layout))
             self._links = Links(self._plan, self._state, reach, self._is_serving)
             self._children = Children(
                 {plan.name: self._child(index, plan) for index, plan in enumerate(self._plan.processes.values())},
@@ -191,7 +199,7 @@ class _Supervision:
             self._lease.serves(path)
             self._events.tell("testbed.starting", processes=len(self._plan.processes))
             async with asyncio.TaskGroup() as tasks:
-                starting = tasks.create_task(self._children.start_all())
+                starting = tasks.create_task(self._start_all())
                 await self._is_wanted_down.wait()
                 starting.cancel()
             self._spawner.refuse()
@@ -201,6 +209,12 @@ class _Supervision:
             self._events.tell("testbed.down")
             self._events.end()
             self._is_down.set()
+
+    async def _start_all(self) -> None:
+        if self._containers is not None:
+            self._children.expect_all()
+            await asyncio.to_thread(self._containers.deploy)
+        await self._children.start_all()
 
     def _child(self, index: int, plan: ProcessPlan) -> Child:
         notify_path = self._state.run_folder.notify_socket(index)
@@ -215,6 +229,8 @@ class _Supervision:
 
     def _body(self, plan: ProcessPlan, notify_path: Path) -> Body:
         layout = self._state.layout
+        if self._containers is not None:
+            return self._containers.body(plan.name, layout.log(plan.name))
         command = list(plan.command) if plan.command is not None else None
         if command is None and plan.is_exec:
             command = [sys.executable, "-P", "-m", plan.room.removesuffix(".service")]

@@ -222,7 +222,7 @@ def test_a_testbed_that_cannot_start_is_one_line(project: pytest.Pytester, pair:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--qnetem-runtime", "compose"), "ERROR: --qnetem-runtime compose: there is only process"),
+        (("--qnetem-runtime", "swarm"), "ERROR: --qnetem-runtime swarm: there are process and compose"),
         (("--qnetem-seed", "-1"), "ERROR: --qnetem-seed -1: not from 0 to 2^64 - 1"),
     ],
 )

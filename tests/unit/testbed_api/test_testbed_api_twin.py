@@ -12,7 +12,8 @@ from qnetem.testbed.api.links import LinkHandle
 from qnetem.testbed.api.loop_thread import LoopThread
 from qnetem.testbed.api.processes import ProcessHandle
 from qnetem.testbed.api.saes import SaeHandle
-from qnetem.testbed.api.sync import SyncEventStream, SyncLinkHandle, SyncProcessHandle, SyncSaeHandle, SyncTestbed
+from qnetem.testbed.api.sync import SyncTestbed
+from qnetem.testbed.api.sync_handles import SyncEventStream, SyncLinkHandle, SyncProcessHandle, SyncSaeHandle
 from qnetem.testbed.api.testbed import Testbed
 
 
