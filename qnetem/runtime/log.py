@@ -39,10 +39,19 @@ class Logger:
 
     def exception(self, event: str, **fields: Field) -> None:
         """Log an error with the places of the exception in hand; its values, which could be secrets, stay out."""
-        kind, error, trace = sys.exc_info()
-        places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)]
-        name = kind.__name__ if kind is not None else "none"
+        error = sys.exc_info()[1]
+        places = _places(error)
+        # what a group holds is what went wrong; the first of it tells
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+            places += _places(error)
+        name = type(error).__name__ if error is not None else "none"
         self._logger.error(event, extra={"fields": {**fields, "error": name, "detail": str(error), "trace": places}})
+
+
+def _places(error: BaseException | None) -> list[str]:
+    trace = error.__traceback__ if error is not None else None
+    return [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)]
 
 
 class _JsonLines(logging.Formatter):

@@ -69,7 +69,7 @@ def test_a_user_with_docker_alone_gets_the_same_key_at_both_ends(project: Path) 
         [about] = json.loads(run(f"docker inspect {name}", project))
         assert about["HostConfig"]["ReadonlyRootfs"]
         assert not [
-            entry for entry in about["Config"]["Env"] if re.search("secret|password|key=", entry, re.IGNORECASE)
+            entry for entry in about["Config"]["Env"] or [] if re.search("secret|password|key=", entry, re.IGNORECASE)
         ]
     # a container that dies comes back, and so does the key
     pid = json.loads(run("docker inspect qnetem-metro-alice-1", project))[0]["State"]["Pid"]
