@@ -4,13 +4,13 @@ Detectors click in true time; the receiver has a clock of its own, and fibre or 
 click moves by what the clock is off when it happens, in lines between the points of a grid of absolute time.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from qnetem.runtime.compiled import loaded
 from qnetem.runtime.rng import BLOCK_PULSES
 from quantum_channel.drift import TICK_PS, Weather
 from quantum_channel.parameters import Parameters
@@ -88,7 +88,7 @@ def in_raw_time(
 
 def _compiled() -> Any:
     """Return the compiled loop when this process has loaded it (numba is never imported for its sake), else None."""
-    module = sys.modules.get("quantum_channel.raw_time_compiled")
+    module = loaded("quantum_channel.raw_time_compiled")
     return module.tag if module else None
 
 

@@ -8,7 +8,6 @@ Position m L + o of a pass stands for the row order[o] of frame m; the order is 
 passes permute, the first of them too, for errors that come in bursts; check passes put a random half of the rows first.
 """
 
-import sys
 from functools import cached_property
 from typing import Final
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from node.qkd.bits import Bits, parity
+from qnetem.runtime.compiled import loaded
 from qnetem.runtime.errors import BadInputError
 from qnetem.runtime.rng import philox4x32
 
@@ -128,7 +128,7 @@ def _words(passes: range, count: int, key: tuple[int, int]) -> U32:
     """Return the first `count` Philox words of each pass, uint32[passes, count]."""
     counter_count = -(-count // 4)
     # the same words from compiled code where this process has loaded it
-    if compiled := sys.modules.get("node.qkd.reconciliation_compiled"):
+    if compiled := loaded("node.qkd.reconciliation_compiled"):
         words = np.empty((len(passes), counter_count, 4), dtype=np.uint32)
         compiled.pass_words(passes.start, STREAM, *key, words)
     else:

@@ -7,13 +7,13 @@ for compiled kernels; the two are tested equal.
 import hashlib
 import hmac
 import struct
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from qnetem.runtime.compiled import loaded
 from qnetem.runtime.errors import BadInputError
 
 __all__ = [
@@ -151,7 +151,7 @@ def _choice_words(secret: bytes, stream: int, indices: U64) -> tuple[U32, U32, U
 
 def _compiled() -> Any:
     """Return the compiled twin when this process has loaded it (numba is never imported for its sake), else None."""
-    return sys.modules.get("qnetem.runtime.rng_compiled")
+    return loaded("qnetem.runtime.rng_compiled")
 
 
 def transmitter_choices(secret: bytes, indices: U64, p_z: float, intensity_probs: Sequence[float]) -> tuple[U8, U8, U8]:
