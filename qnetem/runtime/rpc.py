@@ -56,6 +56,8 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 250),
     # in spite of its name, the least time that one attempt gets, TLS included: not less than a busy machine takes
     ("grpc.min_reconnect_backoff_ms", 3000),
+    # where names are dialled: who comes back has another address; the default asks for it once in 30 s
+    ("grpc.dns_min_time_between_resolutions_ms", 500),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 )

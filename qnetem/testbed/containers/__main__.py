@@ -27,7 +27,7 @@ def main() -> int:
     try:
         topology = topologies.load(Path(HOME) / "topology.yaml")
         ports = _https_ports(os.environ["QNETEM_HTTPS_PORTS"])
-        fill(topology, Places(Path(HOME), given.volumes, given.owner, os.environ["QNETEM_POOL"], ports))
+        fill(topology, Places(Path(HOME), given.volumes, given.owner, os.environ.get("QNETEM_POOL"), ports))
     except BadInputError as error:
         print(f"qnetem: {error}", file=sys.stderr)
         return 3

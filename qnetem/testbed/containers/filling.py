@@ -9,15 +9,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from google.protobuf import json_format
 
 from qnetem.runtime.errors import StorageError
-from qnetem.testbed.addresses import HOST, LISTENERS
+from qnetem.testbed.addresses import HOST, LISTENERS, Addresses, listener_key
 from qnetem.testbed.configs import ConfigMaker
-from qnetem.testbed.containers.networks import ServiceAddresses, networks, service_ports
-from qnetem.testbed.containers.services import HOME, config_path, refuse_what_cannot_be
+from qnetem.testbed.containers.networks import NamedAddresses, ServiceAddresses, networks, service_ports
+from qnetem.testbed.containers.services import HOME, OPERATOR, config_path, ready_path, refuse_what_cannot_be
 from qnetem.testbed.credentials import ADMIN, MQTT_OPERATOR, make_missing
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.mosquitto_files import access_text, config_text, usernames_in
@@ -31,8 +30,6 @@ from qnetem.v1 import process_pb2
 
 __all__ = ["Places", "fill"]
 
-_OPERATOR: Final = "operator"
-
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -42,14 +39,14 @@ class Places:
         home: Below it lies what is secret of the whole testbed, for the container that fills alone.
         volumes: A folder for each service and the operator.
         owner: User and group id of what processes own.
-        pool: IPv4 network that all subnets are cut from.
-        https_ports: Port of the host by node.
+        pool: IPv4 network that all subnets are cut from; None: containers are dialled by their names.
+        https_ports: Port of the host by node; a node that has none is where its peers find it.
     """
 
     home: Path
     volumes: Path
     owner: int
-    pool: str
+    pool: str | None
     https_ports: Mapping[str, int]
 
 
@@ -67,6 +64,7 @@ def fill(topology: Topology, places: Places) -> TestbedPlan:
     made_here, in_container = state.layout, Layout.beside(Path(HOME / "topology.yaml"), topology.name)
     make_missing(made_here, _with_mosquitto(topology), processes)
     prepare_storage_keys(topology, made_here, processes)
+    addresses = _addresses(topology, processes, places.pool)
     plan = TestbedPlan(
         testbed=topology.name,
         topology_path=str(HOME / "topology.yaml"),
@@ -75,10 +73,9 @@ def fill(topology: Topology, places: Places) -> TestbedPlan:
         is_reproducible=topology.is_reproducible,
         epoch_ns=_epoch_ns(state, topology.scale),
         scale=topology.scale,
-        processes={name: _as_seen_outside(one, places) for name, one in processes.items()},
+        processes={name: _as_seen_outside(one, places, addresses) for name, one in processes.items()},
         links=links,
     )
-    addresses = ServiceAddresses(networks(topology, processes, places.pool), service_ports(topology, processes))
     maker = ConfigMaker(
         topology,
         plan,
@@ -109,10 +106,18 @@ def _listeners(plan: ProcessPlan) -> Mapping[str, str]:
     return dict.fromkeys(LISTENERS[plan.kind], "")
 
 
-def _as_seen_outside(plan: ProcessPlan, places: Places) -> ProcessPlan:
-    """Return a process with what of it the host sees."""
+def _addresses(topology: Topology, processes: Mapping[str, ProcessPlan], pool: str | None) -> Addresses:
+    ports = service_ports(topology, processes)
+    return NamedAddresses(ports) if pool is None else ServiceAddresses(networks(topology, processes, pool), ports)
+
+
+def _as_seen_outside(plan: ProcessPlan, places: Places, addresses: Addresses) -> ProcessPlan:
+    """Return a process with what of it SAEs see."""
+    if "https" not in LISTENERS[plan.kind]:
+        return plan
     port = places.https_ports.get(plan.name)
-    return replace(plan, listeners={"https": f"{HOST}:{port}"} if port else {})
+    seen = f"{HOST}:{port}" if port else addresses.dialled(listener_key(plan.name, "https"), plan.name)
+    return replace(plan, listeners={"https": seen})
 
 
 def _epoch_ns(state: State, scale: float) -> int:
@@ -136,12 +141,18 @@ def _lay(process: ProcessPlan, config: str, topology: Topology, made: Layout, pl
     root = target.parents[2]
     for folder in (root.parent, root, target.parent.parent, target.parent, target.parent / "state", root / "journals"):
         folder.mkdir(mode=0o700, exist_ok=True)
+    for stale in root.glob("ready-*"):
+        stale.unlink()
     write_quickly(target, config.encode())
     for source in _own_files(process, topology, made):
         _copy(source, root / source.relative_to(made.root), root)
     if process.name == BROKER:
         _lay_broker(target.parent / "state", root, topology, process)
     _give(volume, places.owner)
+    # the last of all: who has waited for it finds the rest
+    ready = volume / ready_path(topology.name, topology.digest).relative_to(HOME)
+    ready.touch(mode=0o600)
+    os.chown(ready, places.owner, places.owner)
 
 
 def _own_files(process: ProcessPlan, topology: Topology, made: Layout) -> Iterator[Path]:
@@ -176,7 +187,7 @@ def _lay_broker(folder: Path, root: Path, topology: Topology, process: ProcessPl
 
 def _lay_operator(plan: TestbedPlan, topology: Topology, made: Layout, places: Places) -> None:
     """Give who works at the command line everything that an operator has, and nothing of a process."""
-    volume = places.volumes / _OPERATOR
+    volume = places.volumes / OPERATOR
     state = State(Layout.beside(volume / "topology.yaml", topology.name))
     state.create()
     write_quickly(volume / "topology.yaml", render(topology).encode())

@@ -6,7 +6,7 @@ reaches its peers through the channels, or not at all.
 
 import ipaddress
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +16,17 @@ from qnetem.testbed.plan import ProcessPlan
 from qnetem.topology.model import Topology
 from qnetem.v1 import process_pb2
 
-__all__ = ["CARRIERS", "Network", "Plane", "ServiceAddresses", "default_pool", "networks", "service_ports"]
+__all__ = [
+    "CARRIERS",
+    "NamedAddresses",
+    "Network",
+    "Plane",
+    "ServiceAddresses",
+    "default_pool",
+    "networks",
+    "refuse_undiallable",
+    "service_ports",
+]
 
 Plane = Literal["quantum", "classical", "management"]
 _PLANES: Final[tuple[Plane, ...]] = ("quantum", "classical", "management")
@@ -28,6 +38,8 @@ _RESERVED: Final = 3
 _PORTS: Final[Mapping[str, int]] = {"peer": 7001, "management": 7002, "https": 8443, "metrics": 9100}
 _MQTT_PORT: Final = 8883
 _FIRST_PATH_PORT: Final = 20000
+# schemes of targets of gRPC: "dns:7001" is port 443 of the host 7001
+_SCHEMES: Final = ("dns", "ipv4", "ipv6", "unix", "vsock", "xds")
 _ANY: Final = "0.0.0.0"  # noqa: S104 (of a container: its networks are those below)
 
 
@@ -155,3 +167,29 @@ class ServiceAddresses:
                 if network is not None and by in network.addresses and service in network.addresses:
                     return f"{network.addresses[service]}:{self.ports[key]}"
         return f"{self.networks[CARRIERS].addresses[service]}:{self.ports[key]}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAddresses:
+    """Where containers listen, and where others dial them where no address is fixed: by their names."""
+
+    ports: Mapping[str, int]
+
+    def bound(self, key: str) -> str:
+        """Return the "host:port" that the process of a key binds."""
+        return f"{_ANY}:{self.ports[key]}"
+
+    def dialled(self, key: str, by: str) -> str:
+        """Return the "host:port" at which everybody reaches what a key names."""
+        return f"{key.partition('/')[0]}:{self.ports[key]}"
+
+
+def refuse_undiallable(processes: Iterable[str]) -> None:
+    """Refuse names that mean something else where they are dialled.
+
+    Raises:
+        BadInputError: A process has one.
+    """
+    for name in processes:
+        if name in _SCHEMES:
+            raise BadInputError(f"a process is called {name}, which as an address means another thing")

@@ -7,20 +7,26 @@ from typing import Final
 
 from qnetem import __version__
 from qnetem.testbed.containers.networks import CARRIERS, Network, networks
-from qnetem.testbed.containers.services import HOME, Limits, command, host_ports, limits, refuse_what_cannot_be
+from qnetem.testbed.containers.services import (
+    HEARTBEAT_TEST,
+    HOME,
+    MOSQUITTO,
+    MQTT_TEST,
+    USER,
+    Limits,
+    command,
+    host_ports,
+    limits,
+    refuse_what_cannot_be,
+)
 from qnetem.testbed.plan import BROKER, ProcessPlan, planned
 from qnetem.topology.model import Topology
 from qnetem.topology.rendering import render
 from qnetem.v1 import process_pb2
 
-__all__ = ["Deployment", "compose_files"]
+__all__ = ["Deployment", "compose_files", "flow", "header", "health", "image", "standing_alone"]
 
-_USER: Final = "10001:10001"
-_FRESH_S: Final = 5
-_MOSQUITTO: Final = "eclipse-mosquitto:2"
 _PROMETHEUS: Final = "prom/prometheus:latest"
-# 8883, listening: the broker's container has neither a certificate of a client nor a client
-_MQTT_HEALTH: Final = "grep -q ':22B3 .* 0A ' /proc/net/tcp /proc/net/tcp6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +55,22 @@ def compose_files(topology: Topology, deployment: Deployment) -> dict[str, str]:
     processes, _ = planned(topology)
     refuse_what_cannot_be(topology, processes)
     nets = networks(topology, processes, deployment.pool)
-    header = f"# Made by qnetem {__version__} from {deployment.source} (digest {topology.digest}). Do not edit."
+    head = header(topology, deployment.source)
     text = _Compose(topology, processes, nets, deployment).text()
     return {
-        "docker-compose.yml": f"{header}\n{text}",
-        "topology.yaml": f"{header}\n{_alone(topology, deployment.text)}",
-        "prometheus.yml": f"{header}\n{_prometheus(processes, nets)}",
+        "docker-compose.yml": f"{head}\n{text}",
+        "topology.yaml": f"{head}\n{standing_alone(topology, deployment.text)}",
+        "prometheus.yml": f"{head}\n{_prometheus(processes, nets)}",
         "credentials/.gitignore": "*\n!.gitignore\n",
     }
 
 
-def _alone(topology: Topology, text: str) -> str:
+def header(topology: Topology, source: str) -> str:
+    """Return the first line of each file: what made it, and of what."""
+    return f"# Made by qnetem {__version__} from {source} (digest {topology.digest}). Do not edit."
+
+
+def standing_alone(topology: Topology, text: str) -> str:
     """Return a file that says the same and names no other: the topology's own, where it can."""
     has_tables = any(link.series for link in topology.links.values())
     return render(topology) if has_tables else text
@@ -91,13 +102,13 @@ class _Compose:
         yield from _HARDENED.splitlines()
         yield "x-process: &process"
         yield "  <<: *hardened"
-        yield f"  image: {_image()}"
-        yield f'  user: "{_USER}"'
+        yield f"  image: {image()}"
+        yield f'  user: "{USER}:{USER}"'
         yield "  init: true"
         yield "  restart: unless-stopped"
         yield "  stop_grace_period: 10s"
         yield "  depends_on: {pki: {condition: service_completed_successfully}}"
-        yield f"  healthcheck: {_health(_heartbeat_test())}"
+        yield f"  healthcheck: {health(HEARTBEAT_TEST)}"
         yield ""
         yield "services:"
         yield from self._pki()
@@ -124,15 +135,14 @@ class _Compose:
         yield "  # makes what is secret, at the first start, and gives each container its own"
         yield "  pki:"
         yield "    <<: *hardened"
-        yield f"    image: {_image()}"
+        yield f"    image: {image()}"
         if self._deployment.build_context is not None:
             yield f"    build: {{context: {self._deployment.build_context}, dockerfile: compose/Dockerfile}}"
         yield '    user: "0:0"'
         yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
         yield "    network_mode: none"
         yield '    restart: "no"'
-        owner = _USER.partition(":")[0]
-        yield f"    command: {_flow(('python', '-m', 'qnetem.testbed.containers', '--owner', owner))}"
+        yield f"    command: {flow(('python', '-m', 'qnetem.testbed.containers', '--owner', str(USER)))}"
         ports = ",".join(f"{node}={port}" for node, port in self._ports.items())
         yield f'    environment: {{QNETEM_POOL: "{self._deployment.pool}", QNETEM_HTTPS_PORTS: "{ports}"}}'
         yield "    volumes:"
@@ -144,7 +154,7 @@ class _Compose:
     def _process(self, plan: ProcessPlan) -> Iterator[str]:
         yield f"  {plan.name}:"
         yield "    <<: *process"
-        yield f"    command: {_flow(command(self._topology.name, plan))}"
+        yield f"    command: {flow(command(self._topology.name, plan))}"
         if plan.kind == process_pb2.PROCESS_KIND_NODE:
             yield f'    ports: ["127.0.0.1:{self._ports[plan.name]}:8443"]'
         yield from self._common(plan.name, limits(plan))
@@ -152,9 +162,9 @@ class _Compose:
     def _broker(self, plan: ProcessPlan) -> Iterator[str]:
         yield f"  {plan.name}:"
         yield "    <<: *process"
-        yield f"    image: {_MOSQUITTO}"
-        yield f"    entrypoint: {_flow(command(self._topology.name, plan))}"
-        yield f"    healthcheck: {_health(_MQTT_HEALTH)}"
+        yield f"    image: {MOSQUITTO}"
+        yield f"    entrypoint: {flow(command(self._topology.name, plan))}"
+        yield f"    healthcheck: {health(MQTT_TEST)}"
         yield from self._common(plan.name, limits(plan))
 
     def _common(self, name: str, limit: Limits) -> Iterator[str]:
@@ -170,7 +180,7 @@ class _Compose:
         yield "  # docker compose run --rm operator VERB ...: the command line, where it reaches everybody"
         yield "  operator:"
         yield "    <<: *hardened"
-        yield f"    image: {_image()}"
+        yield f"    image: {image()}"
         yield "    profiles: [operator]"
         yield '    user: "0:0"'
         yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
@@ -179,7 +189,7 @@ class _Compose:
         yield "    working_dir: /credentials"
         yield f"    environment: {{QNETEM_TOPOLOGY: {HOME}/topology.yaml}}"
         yield f"    volumes: [operator:{HOME}, ./credentials:/credentials]"
-        yield f"    networks: {_flow(self._hub_networks())}"
+        yield f"    networks: {flow(self._hub_networks())}"
 
     def _prometheus(self) -> Iterator[str]:
         yield "  prometheus:"
@@ -191,7 +201,7 @@ class _Compose:
         yield '    ports: ["127.0.0.1:9090:9090"]'
         yield "    volumes: [./prometheus.yml:/etc/prometheus/prometheus.yml:ro]"
         yield '    tmpfs: ["/prometheus:uid=65534,gid=65534,mode=0700"]'
-        yield f"    networks: {_flow(self._hub_networks())}"
+        yield f"    networks: {flow(self._hub_networks())}"
 
     def _hub_networks(self) -> Sequence[str]:
         return [CARRIERS, *(f"{node}-management" for node in self._topology.nodes)]
@@ -205,20 +215,19 @@ x-hardened: &hardened
   tmpfs: ["/run/qnetem:uid=10001,gid=10001,mode=0700", "/tmp:mode=1777"]"""
 
 
-def _image() -> str:
+def image() -> str:
+    """Return what ours run in: of this version, or what the environment says."""
     return f"${{QNETEM_IMAGE:-qnetem:{__version__}}}"
 
 
-def _heartbeat_test() -> str:
-    age = "$$(( $$(date +%s) - $$(stat -c %Y /run/qnetem/heartbeat) ))"
-    return f"[ {age} -lt {_FRESH_S} ]"
+def health(test: str) -> str:
+    """Return the health check that runs a line of a shell."""
+    escaped = test.replace("$", "$$")
+    return f'{{test: ["CMD-SHELL", "{escaped}"], interval: 3s, timeout: 5s, retries: 3, start_period: 60s}}'
 
 
-def _health(test: str) -> str:
-    return f'{{test: ["CMD-SHELL", "{test}"], interval: 3s, timeout: 5s, retries: 3, start_period: 60s}}'
-
-
-def _flow(words: Iterable[str]) -> str:
+def flow(words: Iterable[str]) -> str:
+    """Return words as a list in one line."""
     return json.dumps(list(words))
 
 

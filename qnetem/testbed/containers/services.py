@@ -11,12 +11,35 @@ from qnetem.testbed.plan import ProcessPlan
 from qnetem.topology.model import Topology
 from qnetem.v1 import process_pb2
 
-__all__ = ["HELPERS", "HOME", "Limits", "command", "config_path", "host_ports", "limits", "refuse_what_cannot_be"]
+__all__ = [
+    "HEARTBEAT_TEST",
+    "HELPERS",
+    "HOME",
+    "MOSQUITTO",
+    "MQTT_TEST",
+    "OPERATOR",
+    "USER",
+    "Limits",
+    "command",
+    "config_path",
+    "host_ports",
+    "limits",
+    "ready_path",
+    "refuse_what_cannot_be",
+]
 
 # where a container keeps what is its own: the volume of its name
 HOME: Final = PurePosixPath("/qnetem")
+OPERATOR: Final = "operator"
 # containers beside the processes
-HELPERS: Final = ("pki", "operator", "prometheus", "authority")
+HELPERS: Final = ("pki", OPERATOR, "prometheus", "authority")
+# user and group of what is ours
+USER: Final = 10001
+MOSQUITTO: Final = "eclipse-mosquitto:2"
+# for a shell, in the container: the heartbeat is fresh
+HEARTBEAT_TEST: Final = "[ $(( $(date +%s) - $(stat -c %Y /run/qnetem/heartbeat) )) -lt 5 ]"
+# 8883, listening: the broker's container has neither a certificate of a client nor a client
+MQTT_TEST: Final = "grep -q ':22B3 .* 0A ' /proc/net/tcp /proc/net/tcp6"
 _FIRST_HTTPS_PORT: Final = 8443
 _PACKAGES: Final[Mapping[int, str]] = {
     process_pb2.PROCESS_KIND_NODE: "node",
@@ -38,6 +61,11 @@ class Limits:
 def config_path(testbed: str, process: str) -> PurePosixPath:
     """Return where a process finds what it is told, in its container."""
     return HOME / FOLDER / testbed / "processes" / process / "config.json"
+
+
+def ready_path(testbed: str, digest: str) -> PurePosixPath:
+    """Return the file whose being there says that the others of a volume are those of the topology of this digest."""
+    return HOME / FOLDER / testbed / f"ready-{digest[:12]}"
 
 
 def command(testbed: str, plan: ProcessPlan) -> Sequence[str]:
