@@ -48,6 +48,7 @@ for verb in (
     inspecting.inspect,
     graphing.graph,
     containing.compose,
+    containing.kubernetes,
 ):
     app.command()(verb)
 app.command(name="import")(importing.import_network)

@@ -39,7 +39,7 @@ def test_the_verbs_are_those_of_the_first_release() -> None:
         *("eve attach", "eve detach", "eve list", "plan", "check physics"),
         *("keys get", "keys status", "sae export", "import"),
         *("keys rotate-storage-key", "keys provision", "audit verify", "audit trace"),
-        *("paths list", "paths install", "compose"),
+        *("paths list", "paths install", "compose", "kubernetes"),
     }
 
 
