@@ -34,7 +34,7 @@ def compose(
         Target, typer.Option(help="A project for docker compose, or a stack for a swarm.")
     ] = Target.COMPOSE,
 ) -> None:
-    """Write a project for docker compose: every process a container. Files that it made before are replaced."""
+    """Write a project for docker compose, or a stack: each process a container. Replaces files that it made before."""
     from qnetem import topology as topologies
     from qnetem.runtime.errors import BadInputError
     from qnetem.testbed.containers.networks import default_pool
