@@ -116,7 +116,7 @@ class _Stack:
         for volume in self._volumes():
             yield f"      - {volume}:/volumes/{volume}"
         yield "    deploy:"
-        yield "      mode: replicated-job"
+        # no replicated-job: engines keep its container when the stack goes, and with it all volumes
         yield "      restart_policy: {condition: on-failure, delay: 2s, max_attempts: 5}"
         yield from _placement(_PKI)
 

@@ -47,6 +47,9 @@ def test_a_stack_is_stable_and_has_nothing_that_a_swarm_ignores() -> None:
         assert service["cap_drop"] == ["ALL"]
         assert service["deploy"]["endpoint_mode"] == "dnsrr"  # type: ignore[index]
         assert service["user"] != "0:0" or name in ("pki", "operator")
+    # it comes to its end, and as a job it would outlive the stack
+    assert content["services"]["pki"]["deploy"]["restart_policy"]["condition"] == "on-failure"  # type: ignore[index]
+    assert "mode" not in content["services"]["pki"]["deploy"]
     assert not re.search(r"PRIVATE|password", made[STACK])
     assert topology.parse(made["topology.yaml"], "topology.yaml").digest == loaded.digest
 
