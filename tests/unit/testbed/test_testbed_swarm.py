@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ NOT_OF_A_STACK = {"build", "depends_on", "network_mode", "profiles", "restart", 
 ENTRYPOINT = ROOT / "compose/entrypoint.sh"
 
 
-def stack(path: Path = METRO) -> tuple[topology.Topology, dict[str, str], dict[str, dict[str, dict[str, object]]]]:
+def stack(path: Path = METRO) -> tuple[topology.Topology, dict[str, str], dict[str, Any]]:
     loaded = topology.load(path)
     made = swarm_files(loaded, Deployment("", path.name, path.read_text()))
     return loaded, made, yaml.safe_load(made[STACK])
@@ -45,10 +46,10 @@ def test_a_stack_is_stable_and_has_nothing_that_a_swarm_ignores() -> None:
         assert not NOT_OF_A_STACK & service.keys(), name
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
-        assert service["deploy"]["endpoint_mode"] == "dnsrr"  # type: ignore[index]
+        assert service["deploy"]["endpoint_mode"] == "dnsrr"
         assert service["user"] != "0:0" or name in ("pki", "operator")
     # it comes to its end, and as a job it would outlive the stack
-    assert content["services"]["pki"]["deploy"]["restart_policy"]["condition"] == "on-failure"  # type: ignore[index]
+    assert content["services"]["pki"]["deploy"]["restart_policy"]["condition"] == "on-failure"
     assert "mode" not in content["services"]["pki"]["deploy"]
     assert not re.search(r"PRIVATE|password", made[STACK])
     assert topology.parse(made["topology.yaml"], "topology.yaml").digest == loaded.digest
@@ -59,11 +60,11 @@ def test_its_networks_part_nodes_as_those_of_a_project_do(path: Path) -> None:
     loaded, _, content = stack(path)
     nets = networks(loaded, planned(loaded)[0], default_pool(loaded.name))
     for name, net in nets.items():
-        inside = {one for one, service in content["services"].items() if name in service["networks"]}  # type: ignore[operator]
+        inside = {one for one, service in content["services"].items() if name in service["networks"]}
         assert inside - {"operator"} == set(net.addresses)
         assert content["networks"][name].get("internal", False) == net.is_internal
     # who makes what is secret talks to nobody
-    assert [name for name, one in content["services"].items() if "pki" in one["networks"]] == ["pki"]  # type: ignore[operator]
+    assert [name for name, one in content["services"].items() if "pki" in one["networks"]] == ["pki"]
 
 
 def test_a_volume_stays_where_its_service_is_bound_to() -> None:
