@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from qnetem.runtime import identity, rng
-from qnetem.testbed.addresses import Addresses, broker_key, listener_key, path_key
+from qnetem.testbed.addresses import LISTENERS, Addresses, broker_key, listener_key, path_key
 from qnetem.testbed.desired import Desired, apply
 from qnetem.testbed.key_configs import audit_at, external_kme, insecure_hops, key_delivery, policies_at, prefills_at
 from qnetem.testbed.layout import Layout
@@ -42,7 +42,7 @@ class ConfigMaker:
             credentials=self.layout.credentials(KINDS[process.kind], process.name),
             clock=process_pb2.ClockConfig(epoch_ns=self.plan.epoch_ns, scale=self.plan.scale, source=self.clock_source),
             listeners=process_pb2.Listeners(
-                **{one: self.addresses.bound(listener_key(process.name, one)) for one in process.listeners}
+                **{one: self.addresses.bound(listener_key(process.name, one)) for one in LISTENERS[process.kind]}
             ),
         )
         if self.topology.telemetry.broker != "none" and process.name != BROKER:

@@ -70,6 +70,11 @@ class ProcessPlan:
     links: tuple[str, ...] = ()
     listeners: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def package(self) -> str:
+        """What `python -m` runs."""
+        return self.room.removesuffix(".service")
+
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from google.protobuf import json_format
 
+from qnetem.runtime import rpc
 from qnetem.runtime.errors import StorageError
 from qnetem.testbed.addresses import HOST, LISTENERS, Addresses, listener_key
 from qnetem.testbed.configs import ConfigMaker
@@ -77,7 +78,7 @@ def fill(topology: Topology, places: Places) -> TestbedPlan:
         links=links,
     )
     maker = ConfigMaker(
-        topology,
+        _with_mosquitto(topology),
         plan,
         addresses,
         in_container,
@@ -87,8 +88,7 @@ def fill(topology: Topology, places: Places) -> TestbedPlan:
     )
     try:
         for process in processes.values():
-            config = json_format.MessageToJson(maker.make(replace(process, listeners=_listeners(process))), indent=2)
-            _lay(process, config, topology, made_here, places)
+            _lay(process, maker.make(process), topology, made_here, places)
         _lay_operator(plan, topology, made_here, places)
     except OSError as error:
         raise StorageError(f"{error.filename or places.volumes}: {error.strerror}") from error
@@ -100,10 +100,6 @@ def _with_mosquitto(topology: Topology) -> Topology:
     if not topology.has_broker:
         return topology
     return replace(topology, telemetry=replace(topology.telemetry, broker="mosquitto"))
-
-
-def _listeners(plan: ProcessPlan) -> Mapping[str, str]:
-    return dict.fromkeys(LISTENERS[plan.kind], "")
 
 
 def _addresses(topology: Topology, processes: Mapping[str, ProcessPlan], pool: str | None) -> Addresses:
@@ -135,7 +131,9 @@ def _epoch_ns(state: State, scale: float) -> int:
     return record.epoch_ns
 
 
-def _lay(process: ProcessPlan, config: str, topology: Topology, made: Layout, places: Places) -> None:
+def _lay(
+    process: ProcessPlan, config: process_pb2.ProcessConfig, topology: Topology, made: Layout, places: Places
+) -> None:
     volume = places.volumes / process.name
     target = volume / config_path(topology.name, process.name).relative_to(HOME)
     root = target.parents[2]
@@ -143,11 +141,11 @@ def _lay(process: ProcessPlan, config: str, topology: Topology, made: Layout, pl
         folder.mkdir(mode=0o700, exist_ok=True)
     for stale in root.glob("ready-*"):
         stale.unlink()
-    write_quickly(target, config.encode())
+    write_quickly(target, json_format.MessageToJson(config, indent=2).encode())
     for source in _own_files(process, topology, made):
         _copy(source, root / source.relative_to(made.root), root)
     if process.name == BROKER:
-        _lay_broker(target.parent / "state", root, topology, process)
+        _lay_broker(target.parent / "state", config, made.mqtt_users("mosquitto").read_text())
     _give(volume, places.owner)
     # the last of all: who has waited for it finds the rest
     ready = volume / ready_path(topology.name, topology.digest).relative_to(HOME)
@@ -165,20 +163,18 @@ def _own_files(process: ProcessPlan, topology: Topology, made: Layout) -> Iterat
         yield made.mqtt_users("mosquitto") if process.name == BROKER else made.mqtt_password(process.name)
 
 
-def _lay_broker(folder: Path, root: Path, topology: Topology, process: ProcessPlan) -> None:
+def _lay_broker(folder: Path, config: process_pb2.ProcessConfig, users: str) -> None:
     """Write what the mosquitto is told; its paths are those of its container."""
-    made, seen = Layout(root), Layout(Path(HOME / root.parent.name / root.name))
-    users = made.mqtt_users("mosquitto").read_text()
-    write_quickly(folder / "access", access_text(topology.name, usernames_in(users)).encode())
-    own = seen.credentials("broker", process.name)
+    write_quickly(folder / "access", access_text(config.testbed, usernames_in(users)).encode())
+    host, port = rpc.split_address(config.broker.listen)
     text = config_text(
-        "0.0.0.0",  # noqa: S104 (of a container)
-        8883,
-        certificate=own.certificate_path,
-        key=own.key_path,
-        authority=own.authority_path,
-        users=str(seen.mqtt_users("mosquitto")),
-        access=str(seen.state(process.name) / "access"),
+        host,
+        port,
+        certificate=config.credentials.certificate_path,
+        key=config.credentials.key_path,
+        authority=config.credentials.authority_path,
+        users=config.broker.users_path,
+        access=str(Path(config.state_dir) / "access"),
         user="nobody",
         is_mutual=True,
     )

@@ -13,7 +13,7 @@ from typing import Any, Final
 from qnetem.runtime.liveness import NOTIFY_SOCKET
 from qnetem.testbed.addresses import HOST, listener_key
 from qnetem.testbed.containers.networks import Network, service_ports
-from qnetem.testbed.containers.services import limits
+from qnetem.testbed.containers.services import limits, program
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import KINDS, ProcessPlan, TestbedPlan
 from qnetem.topology.model import Topology
@@ -71,7 +71,7 @@ def project_text(
         most = limits(process)
         return {
             "image": image,
-            "command": [*(process.command or _module(process)), "--config", str(layout.config(process.name))],
+            "command": [*program(process), "--config", str(layout.config(process.name))],
             "user": user,
             "init": True,
             "read_only": True,
@@ -110,10 +110,6 @@ def project_text(
         },
     }
     return json.dumps(content, indent=1) + "\n"
-
-
-def _module(process: ProcessPlan) -> tuple[str, ...]:
-    return ("python", "-m", process.room.removesuffix(".service"))
 
 
 def _binds(process: ProcessPlan, topology: Topology, layout: Layout, files: ProjectFiles) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from qnetem.testbed.containers.services import (
     HOME,
     MOSQUITTO,
     MQTT_TEST,
+    OPERATOR,
     USER,
     Limits,
     command,
@@ -24,8 +25,25 @@ from qnetem.topology.model import Topology
 from qnetem.topology.rendering import render
 from qnetem.v1 import process_pb2
 
-__all__ = ["Deployment", "compose_files", "flow", "header", "health", "image", "standing_alone"]
+__all__ = [
+    "AS_ROOT",
+    "FILLING",
+    "Deployment",
+    "bounds",
+    "compose_files",
+    "flow",
+    "header",
+    "health",
+    "hub_networks",
+    "image",
+    "ports_text",
+    "standing_alone",
+]
 
+# fills the volumes
+FILLING: Final = ("python", "-m", "qnetem.testbed.containers", "--owner", str(USER))
+# who gives files to others
+AS_ROOT: Final = ('    user: "0:0"', "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]")
 _PROMETHEUS: Final = "prom/prometheus:latest"
 
 
@@ -125,11 +143,8 @@ class _Compose:
             yield f'    ipam: {{config: [{{subnet: "{net.subnet}", ip_range: "{net.dynamic}"}}]}}'
         yield ""
         yield "volumes:"
-        for volume in (*self._volumes(), "authority"):
+        for volume in (*self._processes, OPERATOR, "authority"):
             yield f"  {volume}: {{}}"
-
-    def _volumes(self) -> tuple[str, ...]:
-        return (*self._processes, "operator")
 
     def _pki(self) -> Iterator[str]:
         yield "  # makes what is secret, at the first start, and gives each container its own"
@@ -138,17 +153,16 @@ class _Compose:
         yield f"    image: {image()}"
         if self._deployment.build_context is not None:
             yield f"    build: {{context: {self._deployment.build_context}, dockerfile: compose/Dockerfile}}"
-        yield '    user: "0:0"'
-        yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
+        yield from AS_ROOT
         yield "    network_mode: none"
         yield '    restart: "no"'
-        yield f"    command: {flow(('python', '-m', 'qnetem.testbed.containers', '--owner', str(USER)))}"
-        ports = ",".join(f"{node}={port}" for node, port in self._ports.items())
-        yield f'    environment: {{QNETEM_POOL: "{self._deployment.pool}", QNETEM_HTTPS_PORTS: "{ports}"}}'
+        yield f"    command: {flow(FILLING)}"
+        told = f'QNETEM_POOL: "{self._deployment.pool}", QNETEM_HTTPS_PORTS: "{ports_text(self._ports)}"'
+        yield f"    environment: {{{told}}}"
         yield "    volumes:"
         yield f"      - ./topology.yaml:{HOME}/topology.yaml:ro"
         yield f"      - authority:{HOME}/.qnetem"
-        for volume in self._volumes():
+        for volume in (*self._processes, OPERATOR):
             yield f"      - {volume}:/volumes/{volume}"
 
     def _process(self, plan: ProcessPlan) -> Iterator[str]:
@@ -173,8 +187,7 @@ class _Compose:
         for net in self._nets.values():
             if name in net.addresses:
                 yield f"      {net.name}: {{ipv4_address: {net.addresses[name]}}}"
-        bounds = f'cpus: "{limit.cpus:g}", memory: {limit.memory}, pids: {limit.pids}'
-        yield f"    deploy: {{resources: {{limits: {{{bounds}}}}}}}"
+        yield f"    deploy: {{resources: {{limits: {bounds(limit)}}}}}"
 
     def _operator(self) -> Iterator[str]:
         yield "  # docker compose run --rm operator VERB ...: the command line, where it reaches everybody"
@@ -182,14 +195,13 @@ class _Compose:
         yield "    <<: *hardened"
         yield f"    image: {image()}"
         yield "    profiles: [operator]"
-        yield '    user: "0:0"'
-        yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
+        yield from AS_ROOT
         yield "    init: true"
         yield "    entrypoint: [qnetem]"
         yield "    working_dir: /credentials"
         yield f"    environment: {{QNETEM_TOPOLOGY: {HOME}/topology.yaml}}"
         yield f"    volumes: [operator:{HOME}, ./credentials:/credentials]"
-        yield f"    networks: {flow(self._hub_networks())}"
+        yield f"    networks: {flow(hub_networks(self._topology))}"
 
     def _prometheus(self) -> Iterator[str]:
         yield "  prometheus:"
@@ -201,10 +213,7 @@ class _Compose:
         yield '    ports: ["127.0.0.1:9090:9090"]'
         yield "    volumes: [./prometheus.yml:/etc/prometheus/prometheus.yml:ro]"
         yield '    tmpfs: ["/prometheus:uid=65534,gid=65534,mode=0700"]'
-        yield f"    networks: {flow(self._hub_networks())}"
-
-    def _hub_networks(self) -> Sequence[str]:
-        return [CARRIERS, *(f"{node}-management" for node in self._topology.nodes)]
+        yield f"    networks: {flow(hub_networks(self._topology))}"
 
 
 _HARDENED: Final = """\
@@ -224,6 +233,21 @@ def health(test: str) -> str:
     """Return the health check that runs a line of a shell."""
     escaped = test.replace("$", "$$")
     return f'{{test: ["CMD-SHELL", "{escaped}"], interval: 3s, timeout: 5s, retries: 3, start_period: 60s}}'
+
+
+def hub_networks(topology: Topology) -> Sequence[str]:
+    """Return the networks of who reaches everybody."""
+    return [CARRIERS, *(f"{node}-management" for node in topology.nodes)]
+
+
+def bounds(most: Limits) -> str:
+    """Return limits in one line."""
+    return f'{{cpus: "{most.cpus:g}", memory: {most.memory}, pids: {most.pids}}}'
+
+
+def ports_text(ports: Mapping[str, int]) -> str:
+    """Return ports by node, as who fills volumes reads them."""
+    return ",".join(f"{node}={port}" for node, port in ports.items())
 
 
 def flow(words: Iterable[str]) -> str:

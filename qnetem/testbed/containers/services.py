@@ -24,6 +24,7 @@ __all__ = [
     "config_path",
     "host_ports",
     "limits",
+    "program",
     "ready_path",
     "refuse_what_cannot_be",
 ]
@@ -41,12 +42,6 @@ HEARTBEAT_TEST: Final = "[ $(( $(date +%s) - $(stat -c %Y /run/qnetem/heartbeat)
 # 8883, listening: the broker's container has neither a certificate of a client nor a client
 MQTT_TEST: Final = "grep -q ':22B3 .* 0A ' /proc/net/tcp /proc/net/tcp6"
 _FIRST_HTTPS_PORT: Final = 8443
-_PACKAGES: Final[Mapping[int, str]] = {
-    process_pb2.PROCESS_KIND_NODE: "node",
-    process_pb2.PROCESS_KIND_QUANTUM_CHANNEL: "quantum_channel",
-    process_pb2.PROCESS_KIND_CLASSICAL_CHANNEL: "classical_channel",
-    process_pb2.PROCESS_KIND_CONTROL_PLANE: "control_plane",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +63,17 @@ def ready_path(testbed: str, digest: str) -> PurePosixPath:
     return HOME / FOLDER / testbed / f"ready-{digest[:12]}"
 
 
+def program(plan: ProcessPlan) -> Sequence[str]:
+    """Return what a process is without its configuration: of another make, or ours."""
+    return plan.command or ("python", "-m", plan.package)
+
+
 def command(testbed: str, plan: ProcessPlan) -> Sequence[str]:
     """Return what the container of a process of ours runs; the broker is a mosquitto."""
     if plan.kind == process_pb2.PROCESS_KIND_BROKER:
         path = config_path(testbed, plan.name).parent / "state" / "mosquitto.conf"
         return ("mosquitto", "-c", str(path))
-    program = plan.command or ("python", "-m", _PACKAGES[plan.kind])
-    return (*program, "--config", str(config_path(testbed, plan.name)))
+    return (*program(plan), "--config", str(config_path(testbed, plan.name)))
 
 
 def limits(plan: ProcessPlan) -> Limits:

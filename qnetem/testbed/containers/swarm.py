@@ -7,8 +7,20 @@ that containers wait for their files; and there are neither profiles nor securit
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from qnetem.testbed.containers.networks import CARRIERS, Network, default_pool, networks, refuse_undiallable
-from qnetem.testbed.containers.rendering import Deployment, flow, header, health, image, standing_alone
+from qnetem.testbed.containers.networks import Network, default_pool, networks, refuse_undiallable
+from qnetem.testbed.containers.rendering import (
+    AS_ROOT,
+    FILLING,
+    Deployment,
+    bounds,
+    flow,
+    header,
+    health,
+    hub_networks,
+    image,
+    ports_text,
+    standing_alone,
+)
 from qnetem.testbed.containers.services import (
     HEARTBEAT_TEST,
     HOME,
@@ -58,6 +70,7 @@ class _Stack:
         self._topology = topology
         self._processes = processes
         self._nets = nets
+        self._ports = host_ports(topology)
         self._ready = str(ready_path(topology.name, topology.digest))
 
     def lines(self) -> Iterator[str]:
@@ -87,7 +100,7 @@ class _Stack:
         yield f"  {_PKI}: {{driver: overlay, internal: true}}"
         yield ""
         yield "volumes:"
-        for volume in (*self._volumes(), "authority"):
+        for volume in (*self._processes, OPERATOR, "authority"):
             yield f"  {volume}: {{}}"
         yield ""
         yield "# what a config says never changes: another topology is another config"
@@ -95,25 +108,20 @@ class _Stack:
         mark = self._topology.digest[:_MARK_DIGITS]
         yield f"  topology: {{name: qnetem-{self._topology.name}-{mark}, file: ./topology.yaml}}"
 
-    def _volumes(self) -> tuple[str, ...]:
-        return (*self._processes, OPERATOR)
-
     def _pki(self) -> Iterator[str]:
         yield "  # makes what is secret, at the first start, and gives each container its own: all on its machine"
         yield f"  {_PKI}:"
         yield "    <<: *hardened"
         yield f"    image: {image()}"
-        yield '    user: "0:0"'
-        yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
-        yield f"    command: {flow(('python', '-m', 'qnetem.testbed.containers', '--owner', str(USER)))}"
-        ports = ",".join(f"{node}={port}" for node, port in host_ports(self._topology).items())
-        yield f'    environment: {{QNETEM_HTTPS_PORTS: "{ports}"}}'
+        yield from AS_ROOT
+        yield f"    command: {flow(FILLING)}"
+        yield f'    environment: {{QNETEM_HTTPS_PORTS: "{ports_text(self._ports)}"}}'
         yield f"    configs: [{{source: topology, target: {HOME}/topology.yaml}}]"
         yield f"    networks: [{_PKI}]"
         yield "    volumes:"
         yield from _in_memory()
         yield f"      - authority:{HOME}/.qnetem"
-        for volume in self._volumes():
+        for volume in (*self._processes, OPERATOR):
             yield f"      - {volume}:/volumes/{volume}"
         yield "    deploy:"
         # no replicated-job: engines keep its container when the stack goes, and with it all volumes
@@ -132,17 +140,14 @@ class _Stack:
         else:
             yield f"    command: {flow(words)}"
         if plan.kind == process_pb2.PROCESS_KIND_NODE:
-            port = host_ports(self._topology)[plan.name]
-            yield f"    ports: [{{target: 8443, published: {port}, mode: host}}]"
+            yield f"    ports: [{{target: 8443, published: {self._ports[plan.name]}, mode: host}}]"
         yield "    volumes:"
         yield f"      - {plan.name}:{HOME}"
         yield from _in_memory()
         yield f"    networks: {flow(net.name for net in self._nets.values() if plan.name in net.addresses)}"
         yield "    deploy:"
-        most = limits(plan)
-        bounds = f'cpus: "{most.cpus:g}", memory: {most.memory}, pids: {most.pids}'
         yield "      restart_policy: {condition: any, delay: 1s}"
-        yield f"      resources: {{limits: {{{bounds}}}}}"
+        yield f"      resources: {{limits: {bounds(limits(plan))}}}"
         yield from _placement(plan.name)
 
     def _operator(self) -> Iterator[str]:
@@ -150,8 +155,7 @@ class _Stack:
         yield f"  {OPERATOR}:"
         yield "    <<: *hardened"
         yield f"    image: {image()}"
-        yield '    user: "0:0"'
-        yield "    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER]"
+        yield from AS_ROOT
         yield '    entrypoint: ["sleep", "infinity"]'
         yield "    stop_grace_period: 1s"
         yield "    working_dir: /credentials"
@@ -160,8 +164,7 @@ class _Stack:
         yield f"      - {OPERATOR}:{HOME}"
         yield "      - ./credentials:/credentials"
         yield from _in_memory()
-        management = (f"{node}-management" for node in self._topology.nodes)
-        yield f"    networks: {flow((CARRIERS, *management))}"
+        yield f"    networks: {flow(hub_networks(self._topology))}"
         yield "    deploy:"
         yield from _placement(OPERATOR)
 

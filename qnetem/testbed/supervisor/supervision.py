@@ -233,7 +233,7 @@ class _Supervision:
             return self._containers.body(plan.name, layout.log(plan.name))
         command = list(plan.command) if plan.command is not None else None
         if command is None and plan.is_exec:
-            command = [sys.executable, "-P", "-m", plan.room.removesuffix(".service")]
+            command = [sys.executable, "-P", "-m", plan.package]
         request = ForkRequest(
             name=plan.name,
             room=plan.room,
