@@ -1,5 +1,6 @@
 """Fixtures that every part of the suite uses."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,30 @@ TESTBED = "lab"
 # no test asserts how long anything takes, and all draw the same examples every time
 settings.register_profile("qnetem", deadline=None, derandomize=True)
 settings.load_profile("qnetem")
+
+
+# testbeds of containers take their time to start and to end
+CONTAINERS_TIMEOUT_S = 600
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known; have testbeds that tests make themselves run as those of the plugin."""
+    config.addinivalue_line(
+        "markers", "processes(reason): not for testbeds of containers (QNETEM_RUNTIME=compose), and why"
+    )
+    if config.getoption("--qnetem-runtime") != "process":
+        os.environ["QNETEM_RUNTIME"] = config.getoption("--qnetem-runtime")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With containers, skip what needs processes, and be patient."""
+    if config.getoption("--qnetem-runtime") == "process":
+        return
+    for item in items:
+        item.add_marker(pytest.mark.timeout(CONTAINERS_TIMEOUT_S))
+        for marker in item.iter_markers("processes"):
+            (reason,) = marker.args
+            item.add_marker(pytest.mark.skip(reason=f"needs the process runtime: {reason}"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 pytest loads this in every project that has qnetem installed: it imports nothing of qnetem before a fixture is used.
 """
 
+import os
 from collections.abc import Generator
 
 import pytest
@@ -17,7 +18,12 @@ __all__ = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("qnetem", "testbeds of quantum networks")
-    group.addoption("--qnetem-runtime", metavar="NAME", default="process", help="How testbeds run: process or compose.")
+    group.addoption(
+        "--qnetem-runtime",
+        metavar="NAME",
+        default=os.environ.get("QNETEM_RUNTIME") or "process",
+        help="How testbeds run: process or compose; default: as QNETEM_RUNTIME says, else process.",
+    )
     group.addoption("--qnetem-seed", metavar="N", type=int, help="Run seed instead of the topologies' own.")
     group.addoption(
         "--qnetem-keep", action="store_true", help="Leave the testbed of a failed test running, for a look at it."

@@ -105,4 +105,6 @@ def rerun_line(item: pytest.Item, seed: int) -> str:
     """Return the command that runs a test again with the same seed, from where pytest was called."""
     file = os.path.relpath(item.path, item.config.invocation_params.dir)
     nodeid = "::".join([file, *item.nodeid.split("::")[1:]])
-    return f"python -m pytest {shlex.quote(nodeid)} --qnetem-seed {seed}"
+    runtime = item.config.getoption("--qnetem-runtime")
+    where = "" if runtime == "process" else f" --qnetem-runtime {runtime}"
+    return f"python -m pytest {shlex.quote(nodeid)} --qnetem-seed {seed}{where}"

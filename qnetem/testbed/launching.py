@@ -18,6 +18,7 @@ from qnetem.testbed.plan import BROKER_ROOM, ROOMS, Runtime
 from qnetem.testbed.ports import why_not_bindable
 from qnetem.testbed.prepare import prepare
 from qnetem.testbed.progress import Progress
+from qnetem.testbed.runtimes import runtime_of
 from qnetem.testbed.starting import StartingSupervisor, started_early
 from qnetem.testbed.state import State
 from qnetem.topology.model import Topology
@@ -81,7 +82,7 @@ async def launch(
     commands: Mapping[str, Sequence[str]] | None = None,
     early: StartingSupervisor | None = None,
     storage_key_file: Path | None = None,
-    runtime: Runtime = "process",
+    runtime: Runtime | None = None,
 ) -> AsyncIterator[TestbedClient]:
     """Bring a testbed up, or find it up; the block runs when every process serves.
 
@@ -98,9 +99,10 @@ async def launch(
         commands: Programs to run instead of ours, by process name: `<command> --config FILE`.
         early: A supervisor that was started ahead, see `started_early`; it is used, or ended.
         storage_key_file: The key that keys at rest are sealed under, whatever the file says.
-        runtime: What the processes are: of this machine, or containers.
+        runtime: What the processes are: of this machine, or containers; None: as QNETEM_RUNTIME says.
 
     Raises:
+        BadInputError: There is no such runtime.
         TopologyError: The file cannot be used.
         TopologyChangedError: It is not what the testbed was brought up with.
         StartError: A port is in use, a process does not start; a line for each.
@@ -108,6 +110,7 @@ async def launch(
         BusyError: Somebody else is bringing it up or down, and does not come to an end.
     """
     path = Path(topology_path).absolute()
+    runtime = runtime_of(runtime)
     async with AsyncExitStack() as stack:
         # containers fork nothing here
         forked = rooms if runtime == "process" else {}

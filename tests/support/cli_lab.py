@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
+# what says how the suite runs testbeds
+KEPT = ("QNETEM_RUNTIME", "QNETEM_IMAGE")
 
 
 class Cli:
@@ -21,7 +23,7 @@ class Cli:
     def start(
         self, *arguments: str, out: IO[str] | int = subprocess.PIPE, err: IO[str] | int = subprocess.PIPE
     ) -> "subprocess.Popen[str]":
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("QNETEM_")}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("QNETEM_") or name in KEPT}
         return subprocess.Popen(
             [sys.executable, "-m", "qnetem.cli", *arguments],
             cwd=self.folder,

@@ -44,7 +44,7 @@ class SyncTestbed:
         seed: int | None = None,
         keep: bool = False,
         reconfigure: bool = False,
-        runtime: Runtime = "process",
+        runtime: Runtime | None = None,
     ) -> Self:
         """Return the testbed of a topology file, as `Testbed.from_file` does."""
         return cls(
@@ -60,7 +60,7 @@ class SyncTestbed:
         seed: int | None = None,
         keep: bool = False,
         reconfigure: bool = False,
-        runtime: Runtime = "process",
+        runtime: Runtime | None = None,
     ) -> Self:
         """Return the testbed of a topology in the file's shape, as `Testbed.from_dict` does."""
         return cls(

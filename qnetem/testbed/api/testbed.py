@@ -56,7 +56,7 @@ class Testbed:
         *,
         keep: bool,
         reconfigure: bool,
-        runtime: Runtime = "process",
+        runtime: Runtime | None = None,
     ) -> None:
         """Describe a testbed; see `from_file` and `from_dict`."""
         self.topology: Final = topology
@@ -76,7 +76,7 @@ class Testbed:
         seed: int | None = None,
         keep: bool = False,
         reconfigure: bool = False,
-        runtime: Runtime = "process",
+        runtime: Runtime | None = None,
     ) -> Self:
         """Return the testbed of a topology file; nothing is started yet.
 
@@ -86,7 +86,8 @@ class Testbed:
             seed: Another run seed than the file's; without a folder all lies in a temporary one then.
             keep: Leave it running after the block; one that runs already is found.
             reconfigure: Take a file that has changed since the testbed was brought up last.
-            runtime: What its processes are: "process" of this machine, or "compose": containers.
+            runtime: What its processes are: "process" of this machine, or "compose": containers. By default as
+                QNETEM_RUNTIME says, else "process".
 
         Raises:
             TopologyError: Something in the file is wrong; says where.
@@ -105,7 +106,7 @@ class Testbed:
         seed: int | None = None,
         keep: bool = False,
         reconfigure: bool = False,
-        runtime: Runtime = "process",
+        runtime: Runtime | None = None,
     ) -> Self:
         """Return the testbed of a topology in the file's shape; without a folder all lies in a temporary one.
 
@@ -123,7 +124,7 @@ class Testbed:
         *,
         keep: bool,
         reconfigure: bool,
-        runtime: Runtime,
+        runtime: Runtime | None,
     ) -> Self:
         if seed is not None:
             topology = replace(topology, seed=seed)
