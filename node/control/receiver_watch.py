@@ -31,8 +31,6 @@ _IMBALANCE_TOLERANCE: Final = 0.01
 _BIAS: Final = Interval(0.95, 1.05)
 _FIRST_DETECTORS: Final = (1, 4)
 _SECOND_DETECTORS: Final = (2, 8)
-# detectors are told by four bits
-_LATE: Final = 16
 # a block that misses so many clicks was not passed over by chance: e^-25
 _BLOCK_CLICKS: Final = 25.0
 
@@ -59,11 +57,14 @@ class Halves:
     @classmethod
     def of(cls, detectors: U8, arrivals_ps: I32) -> "Halves":
         """Count clicks; arrays as of `ReceiverWatch.see`, each (n,)."""
-        counts = np.bincount(detectors.astype(np.int64) + _LATE * (arrivals_ps > 0), minlength=2 * _LATE)
-        early, late = counts[:_LATE], counts[_LATE:]
-        seconds = [int(half[list(_SECOND_DETECTORS)].sum()) for half in (early, late)]
-        firsts = [int(half[list(_FIRST_DETECTORS)].sum()) for half in (early, late)]
-        return cls(seconds[0], seconds[0] + firsts[0], seconds[1], seconds[1] + firsts[1])
+        is_late = arrivals_ps > 0
+        counts = []
+        for ones in (_SECOND_DETECTORS, _FIRST_DETECTORS):
+            is_one = (detectors == ones[0]) | (detectors == ones[1])
+            late = int(np.count_nonzero(is_one & is_late))
+            counts.append((int(np.count_nonzero(is_one)) - late, late))
+        (early_second, late_second), (early_first, late_first) = counts
+        return cls(early_second, early_second + early_first, late_second, late_second + late_first)
 
     def __add__(self, other: "Halves") -> "Halves":
         return Halves(

@@ -52,6 +52,8 @@ def pack_levels(levels: npt.NDArray[np.uint8], level_count: int) -> bytes:
     Two levels take a bit each, three or four two, one takes none.
     """
     width = (level_count - 1).bit_length()
+    if width == 1:
+        return pack(levels)
     bits = levels.astype(np.uint8)[:, None] >> np.arange(width, dtype=np.uint8) & np.uint8(1)
     return np.packbits(bits, bitorder="little").tobytes()
 
@@ -63,7 +65,10 @@ def unpack_levels(data: bytes, count: int, level_count: int, what: str = "levels
         BadInputError: `data` is longer or shorter than they need, or holds a number that is too large.
     """
     width = (level_count - 1).bit_length()
-    bits = unpack(data, count * width, what).reshape(count, width)
+    bits = unpack(data, count * width, what)
+    if width == 1:
+        return bits
+    bits = bits.reshape(count, width)
     levels: npt.NDArray[np.uint8] = (bits << np.arange(width, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
     if len(levels) and int(levels.max()) >= level_count:
         raise BadInputError(f"{what}: {int(levels.max())} is not below {level_count}")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from math import ceil
 from typing import Final
 
 from node.control.reasons import ABORTING, CLOCK_LOST, PROBED, QBER, most_telling
@@ -22,8 +23,10 @@ from quantum_channel.client import PartnerClicks, QuantumChannelClient, TrainDon
 
 __all__ = ["Emission"]
 
-# trains announced and not yet sifted: one on its way, one behind it
-_IN_FLIGHT: Final = 2
+# trains announced and not yet sifted: one on its way, one behind it, and as many as pass in the time that sifting and a
+# busy machine may take, wall seconds; fewer than the receiver and the channel let wait
+_IN_FLIGHT: Final = (2, 8)
+_IN_FLIGHT_S: Final = 0.25
 # between two attempts to put a link into service, wall seconds
 _PROBE_S: Final = 0.5
 _IDLE_POLL_S: Final = 0.25
@@ -53,6 +56,9 @@ class Emission:
         clock = session.node.process.clock
         self._clock = clock
         self._schedule = TrainSchedule(self._protocol.train_blocks, session.device.clock_hz, clock.scale)
+        fewest, most = _IN_FLIGHT
+        train_s = clock.wall_s(self._schedule.duration_ps)
+        self._most_in_flight = min(max(fewest, ceil(_IN_FLIGHT_S / train_s)), most)
         self._setup_trains = {"gate": scan_trains_count(session.config) + _SETUP_TRAINS, "clock": _SETUP_TRAINS}
         self._usual_clicks = 0.0
 
@@ -118,7 +124,7 @@ class Emission:
         while True:
             await self._idle_while_full(in_flight)
             await self._session.has_room()
-            if len(in_flight) >= _IN_FLIGHT:
+            if len(in_flight) >= self._most_in_flight:
                 await self._sifted(in_flight.pop(0))
             await self._judge()
             in_flight.append(await self._emit(None))

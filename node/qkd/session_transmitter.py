@@ -253,10 +253,10 @@ class TransmitterSession:
             has_bit, bits = await self.partners.outcomes(report.train_id, end_block, indices, bits)
         receiver_bases = packed.unpack(report.bases, len(indices))
         sifted = sift_transmitter(bases, intensities, bits, receiver_bases, is_test=is_test, has_bit=has_bit)
-        levels = np.bincount(intensities, minlength=self._level_count)
-        can_match = len(indices) if has_bit is None else int(has_bit.sum())
-        match_count = int(sifted.matches.sum())
-        self.watch.see_report((end_block - report.first_block) * BLOCK_PULSES, levels.tolist(), match_count, can_match)
+        levels = [int(np.count_nonzero(intensities == level)) for level in range(self._level_count)]
+        can_match = len(indices) if has_bit is None else int(np.count_nonzero(has_bit))
+        match_count = len(sifted.events)
+        self.watch.see_report((end_block - report.first_block) * BLOCK_PULSES, levels, match_count, can_match)
         train.is_dark = self.watch.is_dark(
             train.click_count + len(indices), (end_block - train.blocks.start) * BLOCK_PULSES
         )

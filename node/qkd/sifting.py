@@ -64,7 +64,7 @@ class TransmitterSift:
     @property
     def z_count(self) -> int:
         """Return how many sifted Z bits the part gave."""
-        return int((self.events.bases == 0).sum())
+        return len(self.events) - int(np.count_nonzero(self.events.bases))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ReceiverSift:
     @property
     def z_count(self) -> int:
         """Return how many sifted Z bits the part gave."""
-        return int((self.events.bases == 0).sum())
+        return len(self.events) - int(np.count_nonzero(self.events.bases))
 
 
 def sift_transmitter(
@@ -105,11 +105,11 @@ def sift_transmitter(
     is_match = bases == receiver_bases
     if has_bit is not None:
         is_match &= has_bit
-    events = MatchedEvents(
-        bases[is_match], intensities[is_match], bits[is_match], np.zeros(int(is_match.sum()), dtype=np.uint8)
-    )
-    disclosed = events.bits if is_test else events.bits[events.bases == 1]
-    return TransmitterSift(is_match.astype(np.uint8), disclosed, events)
+    # taking what is where costs a fourth of choosing by a mask
+    at = np.flatnonzero(is_match)
+    events = MatchedEvents(bases.take(at), intensities.take(at), bits.take(at), np.zeros(len(at), dtype=np.uint8))
+    disclosed = events.bits if is_test else events.bits.take(np.flatnonzero(events.bases.view(np.bool_)))
+    return TransmitterSift(is_match.view(np.uint8), disclosed, events)
 
 
 def sift_receiver(
@@ -125,19 +125,19 @@ def sift_receiver(
     Raises:
         BadInputError: The answer does not fit the report.
     """
-    is_match = checked(matches, "matches of a sift answer", len(bases)) == 1
+    at = np.flatnonzero(checked(matches, "matches of a sift answer", len(bases)).view(np.bool_))
     if len(intensities) != len(bases):
         raise BadInputError(f"a sift answer has {len(intensities)} intensities for {len(bases)} clicks")
-    matched_bases, matched_bits = bases[is_match], bits[is_match]
-    is_compared = np.ones(len(matched_bases), dtype=np.bool_) if is_test else matched_bases == 1
-    differs = np.zeros(len(matched_bases), dtype=np.uint8)
-    differs[is_compared] = matched_bits[is_compared] ^ checked(
-        disclosed, "disclosed bits of a sift answer", int(is_compared.sum())
-    )
-    is_x = matched_bases == 1
-    events = MatchedEvents(matched_bases, intensities[is_match], matched_bits, differs * is_x)
-    compared = (int((is_compared & ~is_x).sum()), int(is_x.sum()))
-    return ReceiverSift(events, compared, (int(differs[~is_x].sum()), int(differs[is_x].sum())))
+    matched_bases, matched_bits = bases.take(at), bits.take(at)
+    in_x = np.flatnonzero(matched_bases.view(np.bool_))
+    compared = np.arange(len(at)) if is_test else in_x
+    differs = np.zeros(len(at), dtype=np.uint8)
+    disclosed = checked(disclosed, "disclosed bits of a sift answer", len(compared))
+    differs[compared] = matched_bits.take(compared) ^ disclosed
+    x_errors = differs * matched_bases
+    events = MatchedEvents(matched_bases, intensities.take(at), matched_bits, x_errors)
+    error_count, x_error_count = int(np.count_nonzero(differs)), int(np.count_nonzero(x_errors))
+    return ReceiverSift(events, (len(compared) - len(in_x), len(in_x)), (error_count - x_error_count, x_error_count))
 
 
 @dataclass(frozen=True)
@@ -219,11 +219,13 @@ class BlockAssembler:
 
     def _finished(self) -> RawBlock:
         codes = np.concatenate(self._parts)
-        in_z, in_x = codes[codes & _X == 0], codes[codes & _X > 0]
+        is_x = codes & _X > 0
+        in_z, in_x = codes.take(np.flatnonzero(~is_x)), codes.take(np.flatnonzero(is_x))
+        del codes
         block = RawBlock(
             self._number,
-            in_z & _BIT,
-            in_z >> _INTENSITY,
+            in_z & np.uint8(_BIT),
+            in_z >> np.uint8(_INTENSITY),
             self._counts(in_z),
             self._counts(in_x),
             self._counts(in_x[in_x & _ERROR > 0]),
