@@ -7,8 +7,6 @@ from typing import Any, Final
 
 from qnetem.runtime.clock import Clock
 from qnetem.v1 import quantum_channel_pb2
-from quantum_channel.sampler import Sample
-from quantum_channel.wire import clicks_message
 
 __all__ = ["Delivery", "Parcel"]
 
@@ -21,16 +19,12 @@ class Parcel:
     """A stretch of clicks, due at the receiver when its last pulse arrives.
 
     Attributes:
-        bias_ratio: Bias current of the detectors meanwhile, against what is normal.
+        message: What the receiver is told, but for the lag.
         is_delivered: Resolved when its fate is known.
     """
 
-    train_id: int
-    first_block: int
-    sample: Sample
+    message: quantum_channel_pb2.ReceiveResponse
     due_ps: int
-    is_last: bool
-    bias_ratio: float = 1.0
     is_delivered: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def settle(self, is_delivered: bool) -> None:
@@ -76,15 +70,8 @@ class Delivery:
                     self._due_ps = parcel.due_ps
                     await self._clock.sleep_until(parcel.due_ps)
                     lag_ps = max(0, self._clock.now_ps() - parcel.due_ps)
-                    message = clicks_message(
-                        parcel.train_id,
-                        parcel.first_block,
-                        parcel.sample,
-                        is_last=parcel.is_last,
-                        lag_ps=lag_ps,
-                        bias_ratio=parcel.bias_ratio,
-                    )
-                    await write(message)
+                    parcel.message.clicks.lag_ps = lag_ps
+                    await write(parcel.message)
                     parcel.settle(True)
                     self._due_ps, self._last_lag_ps = None, lag_ps
                 finally:

@@ -1,6 +1,7 @@
 """quantum_channel.nature: nature at work on one link: takes trains, lets them pass in time, hands clicks over. Edge."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -9,15 +10,16 @@ from typing import Any, Final
 from qnetem.runtime.clock import PS_PER_S, Clock, from_time
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import quantum_channel_pb2
-from quantum_channel.course import Run
+from quantum_channel.course import Cell, Course, Run
 from quantum_channel.delivery import Delivery, Parcel
+from quantum_channel.drift import Weather
 from quantum_channel.link import Link
-from quantum_channel.passage import START, Readings, bias_ratio, pass_runs
+from quantum_channel.passage import START, Left, Passed, Readings, bias_ratio, pass_runs
 from quantum_channel.probe import Probe
 from quantum_channel.sampler import Keys, Sampler
 from quantum_channel.seat import Seat
 from quantum_channel.train import BadTrainError, Train, TrainOrder, stretch_limit
-from quantum_channel.wire import PartnerClicks, partner_clicks, partner_clicks_message
+from quantum_channel.wire import PartnerClicks, clicks_message, partner_clicks, partner_clicks_message
 
 __all__ = ["Ends", "Nature"]
 
@@ -25,6 +27,8 @@ __all__ = ["Ends", "Nature"]
 _TRAINS: Final = 16
 # a train may be announced this far ahead, wall seconds
 _AHEAD_LIMIT_S: Final = 60
+# a thread takes 0.1 ms to begin; the event loop waits for it no longer than this, and only while it is behind
+_BEGIN_S: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,29 @@ class _Passed:
     train_id: int
     last: Parcel | None
     readings: Readings
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What clicked in a stretch, what it leaves to the next, and what the receiver is told of it."""
+
+    passed: Passed
+    left: Left
+    message: quantum_channel_pb2.ReceiveResponse
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """The cell that a course has from a time on."""
+
+    course: Course
+    from_ps: int
+    cell: Cell
+
+    def holds(self, course: Course, time_ps: int) -> bool:
+        """Return whether it is the course's at a time."""
+        until_ps = self.cell.until_ps
+        return course is self.course and self.from_ps <= time_ps and (until_ps is None or time_ps < until_ps)
 
 
 # what a transmitter is told, in order; None: nothing more
@@ -67,6 +94,7 @@ class Nature:
         self._sampler = sampler
         self._pool = pool
         self._delivery: Delivery | None = None
+        self._here: _Here | None = None
         self.probe = Probe(keys, sampler, pool)
 
     @property
@@ -138,6 +166,7 @@ class Nature:
         await self._clock.sleep_until(train.start_ps)
         delivery, left, readings = self._delivery, START, Readings(train.first_block)
         parcel: Parcel | None = None
+        late: Parcel | None = None
         block, due_ps = train.first_block, train.start_ps
         while block < train.end_block:
             is_heard = delivery is not None and not delivery.is_over
@@ -151,27 +180,48 @@ class Nature:
                 readings.add(run)
             parcel = None
             if delivery is not None and is_heard:
+                begun = threading.Lock()
+                begun.acquire()
                 weather = link.course.weather
-                passed, left = await loop.run_in_executor(
-                    self._pool, pass_runs, self._sampler, self._keys, weather, train, runs, left
-                )
-                is_last = end_block == train.end_block
-                parcel = Parcel(train.first_block, block, passed.tagged, due_ps, is_last, bias_ratio(runs))
-                await delivery.put(parcel)
-                link.click_count += len(passed.tagged.offsets)
-                if passed.has_partners:
+                sampling = loop.run_in_executor(self._pool, self._stretch, train, weather, runs, left, begun)
+                if late is not None:
+                    # writing a message holds the interpreter's lock: a thread that has not begun would wait for it
+                    begun.acquire(timeout=_BEGIN_S)
+                    await delivery.put(late)
+                    late = None
+                stretch = await sampling
+                left = stretch.left
+                parcel = Parcel(stretch.message, due_ps)
+                if end_block < train.end_block and self._clock.now_ps() >= end_ps:
+                    # behind: the next stretch is begun first, to be sampled while this one is written
+                    late = parcel
+                else:
+                    await delivery.put(parcel)
+                link.click_count += len(stretch.passed.tagged.offsets)
+                if stretch.passed.has_partners:
                     await self._clock.sleep_until(end_ps)
-                    await told.put(partner_clicks(train.first_block, block, passed.sample, is_last=is_last))
+                    is_last = end_block == train.end_block
+                    await told.put(partner_clicks(train.first_block, block, stretch.passed.sample, is_last=is_last))
             link.pulse_count += (end_block - block) * BLOCK_PULSES
             block = end_block
             await self._clock.sleep_until(end_ps)
         return _Passed(due_ps, train.first_block, parcel, readings)
 
+    def _stretch(self, train: Train, weather: Weather, runs: list[Run], left: Left, begun: threading.Lock) -> _Stretch:
+        """Return a stretch, in a thread of the pool; `begun` is released at once."""
+        begun.release()
+        passed, behind = pass_runs(self._sampler, self._keys, weather, train, runs, left)
+        first, is_last = runs[0].first_block, runs[-1].end_block == train.end_block
+        message = clicks_message(train.first_block, first, passed.tagged, is_last=is_last, bias_ratio=bias_ratio(runs))
+        return _Stretch(passed, behind, message)
+
     async def _runs(self, train: Train, block: int, is_heard: bool) -> list[Run]:
         """Return what the next stretch of a train is like. What nobody hears is one run, as it is when it begins."""
         while True:
-            course = self.link.course
-            cell = course.cell(train.time_ps(block))
+            course, time_ps = self.link.course, train.time_ps(block)
+            if self._here is None or not self._here.holds(course, time_ps):
+                self._here = _Here(course, time_ps, course.cell(time_ps))
+            cell = self._here.cell
             count = train.end_block - block
             if not is_heard:
                 return [Run(block, count, cell)]

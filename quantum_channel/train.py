@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 MAX_TRAIN_BLOCKS: Final = 1 << 16
-CLICK_BYTES: Final = 9  # int32 offset, uint8 detectors, int32 arrival
+CLICK_BYTES: Final = 6  # int32 offset, int16 tag; slots of over 4 ns have wider tags
 # pulse indices are of 64 bits; blocks of the upper half are for probes, and no key is made of them
 PROBE_BLOCK: Final = 1 << 43
 # of clicks in one message, about

@@ -1,7 +1,7 @@
 """quantum_channel.wire: parameters, settings and clicks as messages of qnetem.v1, and back. Edge."""
 
-from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ __all__ = [
 _FIELDS = tuple(field.name for field in fields(Parameters) if field.name != "is_up")
 _DEFAULTS = {field.name: field.default for field in fields(Parameters) if field.default is not MISSING}
 _LISTS = ("intensities", "intensity_probs")
+# of a tag: the lower bits are detectors
+_DETECTOR_BITS = 4
+_TAG_TYPES: dict[int, type[np.signedinteger[Any]]] = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +134,30 @@ def series_from_message(message: parameters_pb2.ParameterSeries) -> Series:
 
 
 def clicks_message(
-    train_id: int, first_block: int, sample: Sample, *, is_last: bool, lag_ps: int, bias_ratio: float = 1.0
+    train_id: int, first_block: int, sample: Sample, *, is_last: bool, bias_ratio: float = 1.0
 ) -> quantum_channel_pb2.ReceiveResponse:
-    """Return the message that tells a receiver of a stretch."""
+    """Return the message that tells a receiver of a stretch; by how much it lags is said when it is handed over."""
     return quantum_channel_pb2.ReceiveResponse(
         clicks=quantum_channel_pb2.Clicks(
             train_id=train_id,
             first_block=first_block,
             block_counts=sample.block_counts.astype("<u4", copy=False).tobytes(),
             offsets=sample.offsets.astype("<i4", copy=False).tobytes(),
-            detectors=sample.detectors.tobytes(),
-            arrivals_ps=sample.arrivals_ps.astype("<i4", copy=False).tobytes(),
+            tags=_tags(sample.arrivals_ps, sample.detectors),
             is_last=is_last,
-            lag_ps=lag_ps,
             bias_ratio=bias_ratio,
         )
     )
+
+
+def _tags(arrivals_ps: npt.NDArray[np.int32], detectors: npt.NDArray[np.uint8]) -> bytes:
+    """Return arrivals and detectors as one column, as narrow as the arrivals allow: what a click costs is its bytes."""
+    reach_ps = max(int(arrivals_ps.max()), -1 - int(arrivals_ps.min())) if len(arrivals_ps) else 0
+    size = next(size for size in _TAG_TYPES if reach_ps >> (8 * size - _DETECTOR_BITS - 1) == 0)
+    tags = arrivals_ps.astype(f"<i{size}")
+    tags <<= _DETECTOR_BITS
+    tags |= detectors
+    return tags.tobytes()
 
 
 def _whole(name: str, data: bytes, size: int) -> None:
@@ -155,35 +166,36 @@ def _whole(name: str, data: bytes, size: int) -> None:
 
 
 def clicks_from_message(message: quantum_channel_pb2.Clicks) -> Clicks:
-    """Return the clicks of a stretch; the arrays are read-only views.
+    """Return the clicks of a stretch; block counts and offsets are read-only views.
 
     Raises:
         BadInputError: The arrays do not fit together.
     """
-    parts: Iterable[tuple[str, bytes, int]] = (
-        ("block_counts", message.block_counts, 4),
-        ("offsets", message.offsets, 4),
-        ("arrivals_ps", message.arrivals_ps, 4),
-    )
-    for name, data, size in parts:
-        _whole(name, data, size)
-    clicks = Clicks(
+    counts, offsets, tags = message.block_counts, message.offsets, message.tags
+    _whole("block_counts", counts, 4)
+    _whole("offsets", offsets, 4)
+    block_counts = np.frombuffer(counts, "<u4").astype(np.uint32, copy=False)
+    count = int(block_counts.sum(dtype=np.uint64))
+    size = len(tags) // count if count else 2
+    if len(offsets) != 4 * count or len(tags) != size * count or size not in _TAG_TYPES:
+        raise BadInputError("clicks: block_counts, offsets and tags do not fit together")
+    packed = np.frombuffer(tags, f"<i{size}").astype(_TAG_TYPES[size], copy=False)
+    arrivals_ps = (packed >> _DETECTOR_BITS).astype(np.int32)
+    detectors = packed.astype(np.uint8)
+    detectors &= (1 << _DETECTOR_BITS) - 1
+    if count and not detectors.min():
+        raise BadInputError("clicks: detectors are not all in 1 .. 15")
+    return Clicks(
         message.train_id,
         message.first_block,
-        np.frombuffer(message.block_counts, "<u4").astype(np.uint32, copy=False),
-        np.frombuffer(message.offsets, "<i4").astype(np.int32, copy=False),
-        np.frombuffer(message.detectors, np.uint8),
-        np.frombuffer(message.arrivals_ps, "<i4").astype(np.int32, copy=False),
+        block_counts,
+        np.frombuffer(offsets, "<i4").astype(np.int32, copy=False),
+        detectors,
+        arrivals_ps,
         message.is_last,
         message.lag_ps,
         message.bias_ratio,
     )
-    count = int(clicks.block_counts.sum(dtype=np.uint64))
-    if not count == len(clicks.offsets) == len(clicks.detectors) == len(clicks.arrivals_ps):
-        raise BadInputError("clicks: block_counts, offsets, detectors and arrivals_ps do not fit together")
-    if count and not (clicks.detectors.min() >= 1 and clicks.detectors.max() <= 15):
-        raise BadInputError("clicks: detectors are not all in 1 .. 15")
-    return clicks
 
 
 def partner_clicks(train_id: int, first_block: int, sample: Sample, *, is_last: bool) -> PartnerClicks:

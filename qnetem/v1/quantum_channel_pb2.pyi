@@ -280,8 +280,9 @@ Global___TransmitResponse: _TypeAlias = TransmitResponse  # noqa: Y015
 @_typing.final
 class PartnerClicks(_message.Message):
     """With a source of pairs: what the transmitter's own detectors registered in those slots of a stretch in which the
-    receiver's did (coincidences alone count, so no more is told). As Clicks, by the transmitter's clock; `offsets` are those
-    of the slots that pulses were made in. Comes before the TrainDone of its train.
+    receiver's did (coincidences alone count, so no more is told). As Clicks, by the transmitter's clock, but for
+    `detectors`, uint8[n]; `offsets` are those of the slots that pulses were made in. Comes before the TrainDone of its
+    train.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -445,8 +446,7 @@ class Clicks(_message.Message):
     FIRST_BLOCK_FIELD_NUMBER: _builtins.int
     BLOCK_COUNTS_FIELD_NUMBER: _builtins.int
     OFFSETS_FIELD_NUMBER: _builtins.int
-    DETECTORS_FIELD_NUMBER: _builtins.int
-    ARRIVALS_PS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     IS_LAST_FIELD_NUMBER: _builtins.int
     LAG_PS_FIELD_NUMBER: _builtins.int
     BIAS_RATIO_FIELD_NUMBER: _builtins.int
@@ -458,12 +458,11 @@ class Clicks(_message.Message):
     """int32[n]: slot of the click relative to the first pulse of its block; below 0 or from 2^20 on where jitter,
     a clock that is off or a delay carried it over the border.
     """
-    detectors: _builtins.bytes
-    """uint8[n]: bit mask, 1 = detector 0 (bit 0 of the receiver's basis), 2 = detector 1, 3 = both. A passive receiver:
-    1 and 2 in Z, 4 and 8 in X.
+    tags: _builtins.bytes
+    """int16[n], or int32[n] or int64[n] where one does not fit, told by the length: arrival relative to the centre of its
+    slot, picoseconds, x 16 + detectors: bit mask, 1 = detector 0 (bit 0 of the receiver's basis), 2 = detector 1,
+    3 = both. A passive receiver: 1 and 2 in Z, 4 and 8 in X.
     """
-    arrivals_ps: _builtins.bytes
-    """int32[n]: arrival relative to the centre of its slot, picoseconds."""
     is_last: _builtins.bool
     """The train's last stretch."""
     lag_ps: _builtins.int
@@ -476,15 +475,14 @@ class Clicks(_message.Message):
         first_block: _builtins.int = ...,
         block_counts: _builtins.bytes = ...,
         offsets: _builtins.bytes = ...,
-        detectors: _builtins.bytes = ...,
-        arrivals_ps: _builtins.bytes = ...,
+        tags: _builtins.bytes = ...,
         is_last: _builtins.bool = ...,
         lag_ps: _builtins.int = ...,
         bias_ratio: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrivals_ps", b"arrivals_ps", "bias_ratio", b"bias_ratio", "block_counts", b"block_counts", "detectors", b"detectors", "first_block", b"first_block", "is_last", b"is_last", "lag_ps", b"lag_ps", "offsets", b"offsets", "train_id", b"train_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bias_ratio", b"bias_ratio", "block_counts", b"block_counts", "first_block", b"first_block", "is_last", b"is_last", "lag_ps", b"lag_ps", "offsets", b"offsets", "tags", b"tags", "train_id", b"train_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -519,7 +517,7 @@ Global___ProbeLinkRequest: _TypeAlias = ProbeLinkRequest  # noqa: Y015
 
 @_typing.final
 class ProbeLinkResponse(_message.Message):
-    """A stretch of blocks, slots in true time. Arrays as those of Clicks."""
+    """A stretch of blocks, slots in true time. Block counts and offsets as those of Clicks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -536,7 +534,9 @@ class ProbeLinkResponse(_message.Message):
     block_counts: _builtins.bytes
     offsets: _builtins.bytes
     detectors: _builtins.bytes
+    """uint8[n]: bit mask as in Clicks."""
     arrivals_ps: _builtins.bytes
+    """int32[n]: arrival relative to the centre of its slot, picoseconds."""
     classes: _builtins.bytes
     """uint8[n]: what both ends chose for the slot: ((intensity x 2 + transmitter basis) x 2 + receiver basis) x 2 + bit,
     bases 0 = Z, 1 = X. The receiver basis of a passive receiver says nothing.

@@ -59,8 +59,8 @@ def test_stretches_are_bound_by_time_and_by_size() -> None:
     assert stretch_limit(respond(faint), 1000.0, 1.0) == 238  # 250 ms of 1.05 ms
     assert stretch_limit(respond(faint), 1000.0, 2.0) == 476  # of wall time, when that passes more slowly
     blocks = stretch_limit(respond(bright), 1000.0, 1.0)
-    assert 5 < blocks < 10
-    assert blocks * respond(bright).registered_prob * BLOCK_PULSES * 9 < 1e6
+    assert 8 < blocks < 15
+    assert blocks * respond(bright).registered_prob * BLOCK_PULSES * 6 < 1e6
     assert stretch_limit(respond(faint), 1e9, 1.0) == 1
 
 
@@ -84,7 +84,8 @@ def clicks(**changes: Any) -> quantum_channel_pb2.Clicks:
         np.array([1, 2, 3], np.uint8),
         np.array([-7, 0, 7], np.int32),
     )
-    message = wire.clicks_message(9, 10, sample, is_last=True, lag_ps=4).clicks
+    message = wire.clicks_message(9, 10, sample, is_last=True).clicks
+    message.lag_ps = 4
     for name, value in changes.items():
         setattr(message, name, value)
     return message
@@ -98,6 +99,34 @@ def test_clicks_survive_the_wire() -> None:
     assert got.detectors.tolist() == [1, 2, 3]
     assert got.arrivals_ps.tolist() == [-7, 0, 7]
     assert clicks().offsets == b"\xff\xff\xff\xff\x05\x00\x00\x00\x00\x00\x10\x00"
+    assert clicks().tags == b"\x91\xff\x02\x00\x73\x00"
+    assert {array.dtype.name for array in (got.offsets, got.arrivals_ps)} == {"int32"}
+    assert (got.block_counts.dtype.name, got.detectors.dtype.name) == ("uint32", "uint8")
+
+
+@pytest.mark.parametrize(
+    ("arrivals_ps", "size"),
+    [
+        ([], 2),
+        ([-(1 << 11), (1 << 11) - 1], 2),
+        ([0, 1 << 11], 4),
+        ([-(1 << 11) - 1, 0], 4),
+        ([-(1 << 27), (1 << 27) - 1], 4),
+        ([0, 1 << 27], 8),
+        ([-(1 << 31), (1 << 31) - 1], 8),
+    ],
+)
+def test_tags_are_as_wide_as_arrivals_ask(arrivals_ps: list[int], size: int) -> None:
+    count = len(arrivals_ps)
+    detectors = np.array([1, 15][:count], np.uint8)
+    sample = Sample(
+        np.array([count], np.uint32), np.zeros(count, np.int32), detectors, np.array(arrivals_ps, dtype=np.int32)
+    )
+    message = wire.clicks_message(9, 9, sample, is_last=False).clicks
+    assert len(message.tags) == size * count
+    got = wire.clicks_from_message(message)
+    assert got.arrivals_ps.tolist() == arrivals_ps
+    assert got.detectors.tolist() == detectors.tolist()
 
 
 @pytest.mark.parametrize(
@@ -105,10 +134,12 @@ def test_clicks_survive_the_wire() -> None:
     [
         {"offsets": b"\0" * 11},
         {"offsets": b"\0" * 8},
-        {"detectors": b"\1\2"},
-        {"detectors": b"\1\2\0"},
-        {"detectors": b"\1\2\20"},
-        {"arrivals_ps": b""},
+        {"tags": b""},
+        {"tags": b"\1\0\1"},
+        {"tags": b"\1\0\1\0"},
+        {"tags": b"\1\0\1\0\1"},
+        {"tags": b"\1\0\1\0\1\0\1\0\1"},
+        {"tags": b"\1\0\1\0\x10\0"},
         {"block_counts": b"\0" * 12},
         {"block_counts": b"\xff" * 12},
         {"block_counts": b"\1"},
