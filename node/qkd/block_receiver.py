@@ -11,7 +11,7 @@ from node.qkd.amplification import toeplitz_hash
 from node.qkd.authentication import AUTH_STARVED
 from node.qkd.block import COMMITTED_RECEIVER, PREPARED_RECEIVER, BlockJob, shortened
 from node.qkd.errors import SessionRefusedError
-from node.qkd.reconciliation import CascadeReceiver
+from node.qkd.reconciliation import CascadeReceiver, ParityQueries
 from node.qkd.verification import polynomial_hash
 from qnetem.runtime import crashpoint
 from qnetem.runtime.errors import StorageError
@@ -68,7 +68,8 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
 
 
 async def _correct(job: BlockJob, cascade: CascadeReceiver) -> None:
-    while (queries := await asyncio.to_thread(cascade.next_queries)) is not None:
+    queries = await asyncio.to_thread(cascade.next_queries)
+    while queries is not None:
         await job.wire.send(
             parity_query=link_session_pb2.ParityQuery(
                 block_id=job.block_id,
@@ -78,7 +79,16 @@ async def _correct(job: BlockJob, cascade: CascadeReceiver) -> None:
             )
         )
         answer: link_session_pb2.ParityAnswer = await job.expect("parity_answer")
-        await asyncio.to_thread(cascade.take_answers, packed.unpack(answer.parities, len(queries.passes)))
+        parities = packed.unpack(answer.parities, len(queries))
+        if queries.is_light:
+            queries = _next_round(cascade, parities)
+        else:
+            queries = await asyncio.to_thread(_next_round, cascade, parities)
+
+
+def _next_round(cascade: CascadeReceiver, parities: packed.Bits) -> ParityQueries | None:
+    cascade.take_answers(parities)
+    return cascade.next_queries()
 
 
 async def _prepare(job: BlockJob, cascade: CascadeReceiver, seed: link_session_pb2.BlockSeed) -> str:

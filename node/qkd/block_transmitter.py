@@ -121,7 +121,7 @@ async def _answer_parities(job: BlockJob, cascade: CascadeTransmitter) -> link_s
             np.frombuffer(query.starts, "<u4"),
             np.frombuffer(query.lengths, "<u4"),
         )
-        parities = await asyncio.to_thread(cascade.answer, queries)
+        parities = cascade.answer(queries) if queries.is_light else await asyncio.to_thread(cascade.answer, queries)
         await job.wire.send(
             parity_answer=link_session_pb2.ParityAnswer(block_id=job.block_id, parities=packed.pack(parities))
         )

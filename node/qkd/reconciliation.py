@@ -32,6 +32,8 @@ _THIRD_LEAST_LOG: Final = 12
 _QBER_LEAST_PROB: Final = 0.005
 _QBER_MOST_PROB: Final = 0.25
 _SMALL_BLOCK_BITS: Final = 64
+# bits in all ranges of a round that takes a tenth of a millisecond
+_LIGHT_BITS: Final = 1 << 17
 
 I64 = npt.NDArray[np.int64]
 
@@ -51,6 +53,11 @@ class ParityQueries:
 
     def __len__(self) -> int:
         return len(self.passes)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether a round with them is over sooner than another thread would have begun: most rounds are."""
+        return int(self.lengths.sum(dtype=np.int64)) <= _LIGHT_BITS
 
 
 class CascadeTransmitter:
@@ -84,19 +91,27 @@ class CascadeTransmitter:
         if self.disclosed_count + len(passes) > disclosure_limit(self._layout.bit_count):
             raise BadInputError(f"{self.disclosed_count + len(passes)} parities asked of {self._layout.bit_count} bits")
         ends = starts + lengths
-        frame_ends = (starts // self._layout.row_count + 1) * self._layout.row_count
+        # unsigned: the twin divides whole vectors
+        frame_ends = (queries.starts // np.uint32(self._layout.row_count) + 1).astype(np.int64) * self._layout.row_count
         is_bad = (passes >= PASSES) | (lengths < 1) | (ends > frame_ends) | (ends > self._layout.position_count)
         if is_bad.any():
             index = int(np.argmax(is_bad))
             raise BadInputError(f"parity query: pass {passes[index]}, start {starts[index]}, length {lengths[index]}")
-        parities = np.empty(len(passes), dtype=np.uint8)
+        self.disclosed_count += len(passes)
         is_check = passes >= ORDERED_PASSES
-        ordered = passes[~is_check]
-        parities[~is_check] = self._prefixes[ordered, starts[~is_check]] ^ self._prefixes[ordered, ends[~is_check]]
+        if not is_check.any():
+            return self._ordered_parities(passes, starts, ends)
+        parities = np.empty(len(passes), dtype=np.uint8)
+        parities[~is_check] = self._ordered_parities(passes[~is_check], starts[~is_check], ends[~is_check])
         parities[is_check] = self._layout.check_parities(
             self._rows, passes[is_check], starts[is_check], lengths[is_check]
         )
-        self.disclosed_count += len(passes)
+        return parities
+
+    def _ordered_parities(self, passes: npt.NDArray[np.uint8], starts: I64, ends: I64) -> Bits:
+        origins = passes.astype(np.int64) * self._prefixes.shape[1]
+        prefixes = self._prefixes.reshape(-1)
+        parities: Bits = prefixes.take(origins + starts) ^ prefixes.take(origins + ends)
         return parities
 
 
