@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def run(command: str, folder: Path) -> str:
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def asked(what: str, entries: str, labels: str, label: str) -> set[str]:
+    """Return the values of a label in what Prometheus answers; none while it does not."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:9090/api/v1/{what}", timeout=10) as answer:
+            return {entry[labels][label] for entry in json.load(answer)["data"][entries]}
+    except OSError:
+        return set()
 
 
 @pytest.fixture
@@ -82,8 +92,17 @@ def test_a_user_with_docker_alone_gets_the_same_key_at_both_ends(project: Path) 
         time.sleep(1)
 
 
-def test_the_health_check_fails_for_a_process_that_hangs(project: Path) -> None:
-    run(f"docker compose -f {FILE} up --wait", project)
+def test_prometheus_reads_every_process_and_the_health_check_fails_for_one_that_hangs(project: Path) -> None:
+    [up] = [line for line in re.findall(r"`(docker compose [^`]* up)`", PAGE.read_text()) if "--profile" in line]
+    run(up.replace("...", f"-f {FILE}") + " --wait", project)
+    processes = {"alice", "bob", "carol", "cc", "qc-alice-bob", "qc-bob-carol", "qc-alice-carol"}
+    deadline_s = time.monotonic() + WITHIN_S
+    while (seen := asked("targets", "activeTargets", "labels", "process")) != processes or (
+        asked("query?query=up==1", "result", "metric", "process") != processes
+    ):
+        assert time.monotonic() < deadline_s, seen
+        time.sleep(1)
+
     [about] = json.loads(run("docker inspect qnetem-metro-cc-1", project))
     # the container goes on, the process in it stands still: tini is the first of them
     children = Path(f"/proc/{about['State']['Pid']}/task/{about['State']['Pid']}/children").read_text().split()
