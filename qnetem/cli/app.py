@@ -22,6 +22,7 @@ from qnetem.cli import (
     planning,
     saes,
     watching,
+    wiring,
 )
 
 __all__ = ["app"]
@@ -55,6 +56,8 @@ app.command(name="import")(importing.import_network)
 for action in acting.ACTIONS:
     app.command(name=action)(acting.verb(action))
 app.command(name="exec", context_settings=executing.CONTEXT)(executing.execute)
+app.command()(wiring.disconnect)
+app.command()(wiring.connect)
 for verb in (watching.logs, watching.events):
     app.command()(verb)
 app.add_typer(links.link, name="link")

@@ -45,7 +45,7 @@ def process_rows(processes: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], 
         (
             one["name"],
             one["kind"],
-            one["state"],
+            one["state"] + (f" (off {', '.join(one['disconnected'])})" if one["disconnected"] else ""),
             str(one["pid"] or "-"),
             span_text(one["up_s"]) if one["pid"] else "-",
             str(one["restart_count"]),

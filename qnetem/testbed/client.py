@@ -59,6 +59,28 @@ class TestbedClient:
         response = await rpc.call(self._stub.Act, request, timeout_s=_ACT_TIMEOUT_S)
         return list(response.processes)
 
+    async def disconnect(
+        self, names: Sequence[str], planes: Sequence[supervisor_pb2.Plane.ValueType] = ()
+    ) -> list[supervisor_pb2.ProcessStatus]:
+        """Take processes off planes, off all of theirs where none is named, until `connect`; return what they are then.
+
+        Raises:
+            NotFoundError: There is no such process; nothing has happened then.
+            BadInputError: One is not on a plane, or cannot be taken off it; nothing has happened then.
+            UnavailableError: The engine does not do it.
+        """
+        request = supervisor_pb2.DisconnectRequest(names=names, planes=planes)
+        response = await rpc.call(self._stub.Disconnect, request, timeout_s=_ACT_TIMEOUT_S)
+        return list(response.processes)
+
+    async def connect(
+        self, names: Sequence[str], planes: Sequence[supervisor_pb2.Plane.ValueType] = ()
+    ) -> list[supervisor_pb2.ProcessStatus]:
+        """Join processes to planes again, to all of theirs where none is named. Raises as `disconnect`."""
+        request = supervisor_pb2.ConnectRequest(names=names, planes=planes)
+        response = await rpc.call(self._stub.Connect, request, timeout_s=_ACT_TIMEOUT_S)
+        return list(response.processes)
+
     async def set_link(
         self,
         link_id: str,

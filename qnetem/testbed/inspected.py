@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
+from qnetem.testbed.planes import plane_names
 from qnetem.v1 import link_session_pb2, node_pb2, process_pb2, supervisor_pb2
 
 __all__ = ["UNKNOWN", "inspected_values", "process_values"]
@@ -58,6 +59,7 @@ def process_values(process: supervisor_pb2.ProcessStatus) -> dict[str, Any]:
         "up_s": process.up_s,
         "last_end": process.last_end,
         "listeners": {field.name: value for field, value in process.listeners.ListFields()},
+        "disconnected": list(plane_names(process.disconnected)),
     }
 
 

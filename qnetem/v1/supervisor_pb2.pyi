@@ -60,6 +60,28 @@ PROCESS_STATE_FAILED: ProcessState.ValueType  # 7
 """Died too often, or could not start; stays so until started."""
 Global___ProcessState: _TypeAlias = ProcessState  # noqa: Y015
 
+class _Plane:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlaneEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Plane.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PLANE_UNSPECIFIED: _Plane.ValueType  # 0
+    PLANE_QUANTUM: _Plane.ValueType  # 1
+    PLANE_CLASSICAL: _Plane.ValueType  # 2
+    PLANE_MANAGEMENT: _Plane.ValueType  # 3
+
+class Plane(_Plane, metaclass=_PlaneEnumTypeWrapper):
+    """What processes are joined by. A node is on all three, a channel on the one that it carries and on management, all others
+    on management alone.
+    """
+
+PLANE_UNSPECIFIED: Plane.ValueType  # 0
+PLANE_QUANTUM: Plane.ValueType  # 1
+PLANE_CLASSICAL: Plane.ValueType  # 2
+PLANE_MANAGEMENT: Plane.ValueType  # 3
+Global___Plane: _TypeAlias = Plane  # noqa: Y015
+
 class _ProcessAction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -100,6 +122,7 @@ class ProcessStatus(_message.Message):
     UP_S_FIELD_NUMBER: _builtins.int
     LAST_END_FIELD_NUMBER: _builtins.int
     LISTENERS_FIELD_NUMBER: _builtins.int
+    DISCONNECTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     kind: _process_pb2.ProcessKind.ValueType
     state: Global___ProcessState.ValueType
@@ -110,6 +133,10 @@ class ProcessStatus(_message.Message):
     """Of the last end: "exit 4: ...", "killed by SIGKILL"."""
     @_builtins.property
     def listeners(self) -> _process_pb2.Listeners: ...
+    @_builtins.property
+    def disconnected(self) -> _containers.RepeatedScalarFieldContainer[Global___Plane.ValueType]:
+        """What it has been taken off."""
+
     def __init__(
         self,
         *,
@@ -121,10 +148,11 @@ class ProcessStatus(_message.Message):
         up_s: _builtins.float = ...,
         last_end: _builtins.str = ...,
         listeners: _process_pb2.Listeners | None = ...,
+        disconnected: _abc.Iterable[Global___Plane.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["listeners", b"listeners"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "last_end", b"last_end", "listeners", b"listeners", "name", b"name", "pid", b"pid", "restart_count", b"restart_count", "state", b"state", "up_s", b"up_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disconnected", b"disconnected", "kind", b"kind", "last_end", b"last_end", "listeners", b"listeners", "name", b"name", "pid", b"pid", "restart_count", b"restart_count", "state", b"state", "up_s", b"up_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,6 +430,98 @@ class ActResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ActResponse: _TypeAlias = ActResponse  # noqa: Y015
+
+@_typing.final
+class DisconnectRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    PLANES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def planes(self) -> _containers.RepeatedScalarFieldContainer[Global___Plane.ValueType]:
+        """None: all that each is on. A plane that a process is not on is refused, and nothing happens then."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        planes: _abc.Iterable[Global___Plane.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "planes", b"planes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisconnectRequest: _TypeAlias = DisconnectRequest  # noqa: Y015
+
+@_typing.final
+class DisconnectResponse(_message.Message):
+    """Answered when nothing passes any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def processes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessStatus]: ...
+    def __init__(
+        self,
+        *,
+        processes: _abc.Iterable[Global___ProcessStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["processes", b"processes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisconnectResponse: _TypeAlias = DisconnectResponse  # noqa: Y015
+
+@_typing.final
+class ConnectRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    PLANES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def planes(self) -> _containers.RepeatedScalarFieldContainer[Global___Plane.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        planes: _abc.Iterable[Global___Plane.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "planes", b"planes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectRequest: _TypeAlias = ConnectRequest  # noqa: Y015
+
+@_typing.final
+class ConnectResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def processes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessStatus]: ...
+    def __init__(
+        self,
+        *,
+        processes: _abc.Iterable[Global___ProcessStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["processes", b"processes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
 class SupervisorServiceSetLinkRequest(_message.Message):
@@ -855,7 +975,7 @@ class TestbedEvent(_message.Message):
     LINK_ID_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Constant name: "process.starting", "process.healthy", "process.unhealthy", "process.paused", "process.exited",
-    "process.stopped", "process.failed", "link.set", "link.reset", "link.fault.begun", "link.fault.healed",
+    "process.stopped", "process.failed", "process.disconnected", "process.connected", "link.set", "link.reset", "link.fault.begun", "link.fault.healed",
     "testbed.healthy", "testbed.down", "zygote.restarted".
     """
     wall: _builtins.str

@@ -49,6 +49,16 @@ class SupervisorServiceStub(object):
                 request_serializer=qnetem_dot_v1_dot_supervisor__pb2.ActRequest.SerializeToString,
                 response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.ActResponse.FromString,
                 _registered_method=True)
+        self.Disconnect = channel.unary_unary(
+                '/qnetem.v1.SupervisorService/Disconnect',
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.DisconnectRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.DisconnectResponse.FromString,
+                _registered_method=True)
+        self.Connect = channel.unary_unary(
+                '/qnetem.v1.SupervisorService/Connect',
+                request_serializer=qnetem_dot_v1_dot_supervisor__pb2.ConnectRequest.SerializeToString,
+                response_deserializer=qnetem_dot_v1_dot_supervisor__pb2.ConnectResponse.FromString,
+                _registered_method=True)
         self.SetLink = channel.unary_unary(
                 '/qnetem.v1.SupervisorService/SetLink',
                 request_serializer=qnetem_dot_v1_dot_supervisor__pb2.SupervisorServiceSetLinkRequest.SerializeToString,
@@ -110,6 +120,20 @@ class SupervisorServiceServicer(object):
     def Act(self, request, context):
         """Start, stop, kill, restart, pause or resume named processes. Idempotent.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Disconnect(self, request, context):
+        """Take named processes off planes, or join them again. Idempotent. It holds until joined, whatever restarts, or until
+        everything is down.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Connect(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -185,6 +209,16 @@ def add_SupervisorServiceServicer_to_server(servicer, server):
                     servicer.Act,
                     request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.ActRequest.FromString,
                     response_serializer=qnetem_dot_v1_dot_supervisor__pb2.ActResponse.SerializeToString,
+            ),
+            'Disconnect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Disconnect,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.DisconnectRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.DisconnectResponse.SerializeToString,
+            ),
+            'Connect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Connect,
+                    request_deserializer=qnetem_dot_v1_dot_supervisor__pb2.ConnectRequest.FromString,
+                    response_serializer=qnetem_dot_v1_dot_supervisor__pb2.ConnectResponse.SerializeToString,
             ),
             'SetLink': grpc.unary_unary_rpc_method_handler(
                     servicer.SetLink,
@@ -308,6 +342,60 @@ class SupervisorService(object):
             '/qnetem.v1.SupervisorService/Act',
             qnetem_dot_v1_dot_supervisor__pb2.ActRequest.SerializeToString,
             qnetem_dot_v1_dot_supervisor__pb2.ActResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Disconnect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.SupervisorService/Disconnect',
+            qnetem_dot_v1_dot_supervisor__pb2.DisconnectRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.DisconnectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Connect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qnetem.v1.SupervisorService/Connect',
+            qnetem_dot_v1_dot_supervisor__pb2.ConnectRequest.SerializeToString,
+            qnetem_dot_v1_dot_supervisor__pb2.ConnectResponse.FromString,
             options,
             channel_credentials,
             insecure,

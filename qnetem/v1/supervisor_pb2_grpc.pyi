@@ -38,6 +38,11 @@ class SupervisorServiceStub:
     """Asks every process; those that do not answer in time are reported without a status."""
     Act: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.ActRequest, _supervisor_pb2.ActResponse]
     """Start, stop, kill, restart, pause or resume named processes. Idempotent."""
+    Disconnect: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.DisconnectRequest, _supervisor_pb2.DisconnectResponse]
+    """Take named processes off planes, or join them again. Idempotent. It holds until joined, whatever restarts, or until
+    everything is down.
+    """
+    Connect: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.ConnectRequest, _supervisor_pb2.ConnectResponse]
     SetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceSetLinkRequest, _supervisor_pb2.SupervisorServiceSetLinkResponse]
     ResetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceResetLinkRequest, _supervisor_pb2.SupervisorServiceResetLinkResponse]
     GetLink: _grpc.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceGetLinkRequest, _supervisor_pb2.SupervisorServiceGetLinkResponse]
@@ -62,6 +67,11 @@ class SupervisorServiceAsyncStub(SupervisorServiceStub):
     """Asks every process; those that do not answer in time are reported without a status."""
     Act: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.ActRequest, _supervisor_pb2.ActResponse]  # type: ignore[assignment]
     """Start, stop, kill, restart, pause or resume named processes. Idempotent."""
+    Disconnect: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.DisconnectRequest, _supervisor_pb2.DisconnectResponse]  # type: ignore[assignment]
+    """Take named processes off planes, or join them again. Idempotent. It holds until joined, whatever restarts, or until
+    everything is down.
+    """
+    Connect: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.ConnectRequest, _supervisor_pb2.ConnectResponse]  # type: ignore[assignment]
     SetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceSetLinkRequest, _supervisor_pb2.SupervisorServiceSetLinkResponse]  # type: ignore[assignment]
     ResetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceResetLinkRequest, _supervisor_pb2.SupervisorServiceResetLinkResponse]  # type: ignore[assignment]
     GetLink: _aio.UnaryUnaryMultiCallable[_supervisor_pb2.SupervisorServiceGetLinkRequest, _supervisor_pb2.SupervisorServiceGetLinkResponse]  # type: ignore[assignment]
@@ -101,6 +111,23 @@ class SupervisorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_supervisor_pb2.ActResponse, _abc.Awaitable[_supervisor_pb2.ActResponse]]:
         """Start, stop, kill, restart, pause or resume named processes. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def Disconnect(
+        self,
+        request: _supervisor_pb2.DisconnectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_supervisor_pb2.DisconnectResponse, _abc.Awaitable[_supervisor_pb2.DisconnectResponse]]:
+        """Take named processes off planes, or join them again. Idempotent. It holds until joined, whatever restarts, or until
+        everything is down.
+        """
+
+    @_abc_1.abstractmethod
+    def Connect(
+        self,
+        request: _supervisor_pb2.ConnectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_supervisor_pb2.ConnectResponse, _abc.Awaitable[_supervisor_pb2.ConnectResponse]]: ...
 
     @_abc_1.abstractmethod
     def SetLink(

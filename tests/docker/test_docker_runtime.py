@@ -1,5 +1,6 @@
 """A testbed of containers under the Python API: the same as one of processes, and nothing left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 from qnetem import Testbed, topology
+from qnetem.runtime.errors import BadInputError
 from qnetem.testbed.containers.networks import networks
 from qnetem.testbed.containers.project import project_name
 from qnetem.testbed.plan import planned
+from qnetem.testbed.planes import Plane
 from qnetem.testbed.state import State
 
 WITHIN = "180s"
@@ -74,8 +77,6 @@ async def _has_key(testbed: Testbed) -> bool:
 
 def addresses(folder: Path) -> dict[str, dict[str, str]]:
     """Return the addresses in each network, as the engine has them."""
-    import json
-
     found = json.loads((folder / ".qnetem" / CONTENT["name"] / "compose.json").read_text())["services"]
     nets: dict[str, dict[str, str]] = {}
     for service, content in found.items():
@@ -119,11 +120,41 @@ async def test_a_testbed_of_containers_does_what_one_of_processes_does(testbed: 
     await testbed.node("n1").resume()
     await testbed.wait_in_service(within=WITHIN)
 
-    # a node without its network on the classical plane alone
-    docker("network", "disconnect", f"{project}_n2-classical", f"{project}-n2-1")
-    await testbed.eventually(lambda: _is_down(testbed, "n1-n2"), within=WITHIN)
-    docker("network", "connect", "--ip", nets["n2-classical"]["n2"], f"{project}_n2-classical", f"{project}-n2-1")
+    # off one plane after another: what is not on it goes on, and a restart changes nothing
+    legs: list[tuple[Plane, list[str]]] = [
+        ("classical", ["management", "quantum"]),
+        ("quantum", ["classical", "management"]),
+    ]
+    for plane, others in legs:
+        await testbed.disconnect("n2", plane)
+        assert engine_planes(project, "n2") == others
+        await testbed.eventually(lambda: _is_down(testbed, "n1-n2"), within=WITHIN)
+        if plane == "quantum":
+            view = await testbed.node("n2").kill()
+            assert list(view.disconnected) == ["quantum"]
+            await testbed.node("n2").wait_healthy(WITHIN)
+            assert engine_planes(project, "n2") == others
+        assert (await testbed.link("n0-n1").state()).is_in_service
+        await testbed.connect("n2", plane)
+        assert engine_planes(project, "n2") == ["classical", "management", "quantum"]
+        assert addresses_in(project, "n2") == {net: where["n2"] for net, where in nets.items() if "n2" in where}
+        await testbed.wait_in_service(within=WITHIN)
+
+    # off the management plane: it serves and makes keys as its peers see it, and nobody at the host can ask it
+    async with testbed.node("n2").disconnected("management"):
+        assert (await testbed.node("n2").status()).is_healthy
+        ends = (await testbed.link("n1-n2").state()).ends
+        assert ends["n2"].state == "UNKNOWN"
+        assert ends["n2"].reason == "n2: is disconnected from the management plane"
+        assert ends["n1"].state == "OPERATING"
+        # what a channel is told while it cannot be asked holds when it can
+        async with testbed.process("cc").disconnected("management"):
+            assert not (await testbed.link("n1-n2").set(**{"classical.delay": "7ms"}))["classical"]["is_running"]
+        await testbed.eventually(lambda: _has_delay(testbed, 7 * 10**9), within=WITHIN)
+        await testbed.link("n1-n2").reset()
     await testbed.wait_in_service(within=WITHIN)
+    with pytest.raises(BadInputError, match=r"^qc-n1-n2: is not on the classical plane \(quantum, management\)$"):
+        await testbed.disconnect("qc-n1-n2", "classical")
 
     async with testbed.link("n0-n1").fault(loss="3dB"):
         assert await has_key(testbed)
@@ -131,6 +162,26 @@ async def test_a_testbed_of_containers_does_what_one_of_processes_does(testbed: 
     await testbed.wait_in_service(within=WITHIN)
     log = (folder / ".qnetem" / CONTENT["name"] / "logs/n2.log").read_text()
     assert "process.started" in log
+
+
+def networks_in(project: str, service: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", f"{project}-{service}-1")
+    )
+    return {name.removeprefix(f"{project}_"): one for name, one in found.items()}
+
+
+def engine_planes(project: str, node: str) -> list[str]:
+    return sorted(name.removeprefix(f"{node}-") for name in networks_in(project, node))
+
+
+def addresses_in(project: str, service: str) -> dict[str, str]:
+    return {name: one["IPAddress"] for name, one in networks_in(project, service).items()}
+
+
+async def _has_delay(testbed: Testbed, delay_ps: int) -> bool:
+    report = await testbed.client.get_link("n1-n2")
+    return report.HasField("classical") and report.classical.effective.delay_ps == delay_ps
 
 
 async def _is_down(testbed: Testbed, link_id: str) -> bool:

@@ -12,7 +12,7 @@ __all__ = ["heal"]
 
 
 async def heal(connection: Connection, within: str) -> None:
-    """Reset every link that somebody has set, resume and start every process; return when all serve.
+    """Reset every link that somebody has set, connect, resume and start every process; return when all serve.
 
     Raises:
         NotInTimeError: A process does not serve in time.
@@ -21,6 +21,8 @@ async def heal(connection: Connection, within: str) -> None:
     for link_id in desired.links & connection.plan.links.keys():
         await connection.client.reset_link(link_id, is_all=True)
     testbed = await connection.client.get()
+    if off := [one.name for one in testbed.processes if one.disconnected]:
+        await connection.client.connect(off)
     states = {one.name: one.state for one in testbed.processes}
     paused = [name for name, state in states.items() if state == PROCESS_STATE_PAUSED]
     away = [name for name, state in states.items() if state in (PROCESS_STATE_STOPPED, PROCESS_STATE_FAILED)]

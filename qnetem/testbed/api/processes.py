@@ -11,6 +11,7 @@ from qnetem.testbed.api.evidence import log_lines
 from qnetem.testbed.api.views import ProcessView
 from qnetem.testbed.api.waiting import eventually
 from qnetem.testbed.inspected import process_values
+from qnetem.testbed.planes import Plane, plane_values
 from qnetem.v1 import supervisor_pb2
 
 __all__ = ["NodeHandle", "ProcessHandle"]
@@ -59,6 +60,29 @@ class ProcessHandle:
         """Stop it and start it again."""
         return await self._act(_ACTIONS.PROCESS_ACTION_RESTART)
 
+    async def disconnect(self, plane: Plane | None = None) -> ProcessView:
+        """Take it off a plane, off all of its planes where none is named, until `connect`; whatever restarts.
+
+        Raises:
+            BadInputError: It is not on that plane, or the runtime cannot take it off.
+        """
+        (status,) = await self._connected().client.disconnect([self.name], _planes(plane))
+        return ProcessView.of(process_values(status))
+
+    async def connect(self, plane: Plane | None = None) -> ProcessView:
+        """Join it to a plane again, to all of its planes where none is named."""
+        (status,) = await self._connected().client.connect([self.name], _planes(plane))
+        return ProcessView.of(process_values(status))
+
+    @asynccontextmanager
+    async def disconnected(self, plane: Plane | None = None) -> AsyncIterator[None]:
+        """Have it off a plane while the block runs."""
+        await self.disconnect(plane)
+        try:
+            yield
+        finally:
+            await self.connect(plane)
+
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
         """Freeze it while the block runs."""
@@ -105,6 +129,10 @@ class ProcessHandle:
     async def channel(self) -> grpc.aio.Channel:
         """Return a gRPC channel to its management listener, as an operator; it closes with the testbed."""
         return await self._connected().channel(self.name)
+
+
+def _planes(plane: Plane | None) -> list[supervisor_pb2.Plane.ValueType]:
+    return plane_values([plane] if plane is not None else [])
 
 
 class NodeHandle(ProcessHandle):

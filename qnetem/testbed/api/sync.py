@@ -18,6 +18,7 @@ from qnetem.testbed.api.views import LinkView, ProcessView
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.paths import NodePaths
 from qnetem.testbed.plan import Runtime
+from qnetem.testbed.planes import Plane
 from qnetem.topology.model import Topology
 
 __all__ = ["SyncTestbed"]
@@ -149,6 +150,14 @@ class SyncTestbed:
         """Return an SAE. Raises NotFoundError."""
         return SyncSaeHandle(self.run, self.asynchronous.sae(sae_id))
 
+    def disconnect(self, name: str, plane: Plane | None = None) -> ProcessView:
+        """Take a process off a plane, or off all of its planes, until `connect`. Raises NotFoundError."""
+        return self.run(self.asynchronous.disconnect(name, plane))
+
+    def connect(self, name: str, plane: Plane | None = None) -> ProcessView:
+        """Join a process to a plane again, or to all of its planes. Raises NotFoundError."""
+        return self.run(self.asynchronous.connect(name, plane))
+
     def processes(self) -> dict[str, ProcessView]:
         """Return every process, by name."""
         return self.run(self.asynchronous.processes())
@@ -189,7 +198,7 @@ class SyncTestbed:
             time.sleep(EVERY_S)
 
     def heal(self, within: str = "30s") -> None:
-        """Take back all settings, resume and start every process. Raises NotInTimeError."""
+        """Take back all settings, connect, resume and start every process. Raises NotInTimeError."""
         self.run(self.asynchronous.heal(within))
 
     def events(self) -> SyncEventStream:

@@ -13,6 +13,7 @@ from qnetem.testbed.api.processes import ProcessHandle
 from qnetem.testbed.api.saes import SaeHandle
 from qnetem.testbed.api.views import Event, LinkView, ProcessView
 from qnetem.testbed.etsi import Key
+from qnetem.testbed.planes import Plane
 
 __all__ = ["SyncEventStream", "SyncLinkHandle", "SyncProcessHandle", "SyncSaeHandle"]
 
@@ -75,6 +76,22 @@ class SyncProcessHandle:
         """Stop it and start it again."""
         view: ProcessView = self._run(self._handle.restart())
         return view
+
+    def disconnect(self, plane: Plane | None = None) -> ProcessView:
+        """Take it off a plane, or off all, until `connect`. Raises BadInputError."""
+        view: ProcessView = self._run(self._handle.disconnect(plane))
+        return view
+
+    def connect(self, plane: Plane | None = None) -> ProcessView:
+        """Join it to a plane again, or to all."""
+        view: ProcessView = self._run(self._handle.connect(plane))
+        return view
+
+    @contextmanager
+    def disconnected(self, plane: Plane | None = None) -> Iterator[None]:
+        """Have it off a plane while the block runs."""
+        with _scope(self._run, self._handle.disconnected(plane)):
+            yield
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from qnetem.testbed.launching import down, launch
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.paths import NodePaths, Paths
 from qnetem.testbed.plan import Runtime
+from qnetem.testbed.planes import Plane
 from qnetem.testbed.state import State
 from qnetem.topology.model import Topology
 
@@ -250,6 +251,14 @@ class Testbed:
         """Return an SAE. Raises NotFoundError."""
         return SaeHandle(self.connection, sae_id, self.topology.saes.get(sae_id), list(self.topology.saes))
 
+    async def disconnect(self, name: str, plane: Plane | None = None) -> ProcessView:
+        """Take a process off a plane, or off all of its planes, until `connect`. Raises NotFoundError."""
+        return await self.process(name).disconnect(plane)
+
+    async def connect(self, name: str, plane: Plane | None = None) -> ProcessView:
+        """Join a process to a plane again, or to all of its planes. Raises NotFoundError."""
+        return await self.process(name).connect(plane)
+
     async def processes(self) -> dict[str, ProcessView]:
         """Return every process, by name."""
         values = (await self.connection().inspected())["processes"]
@@ -318,7 +327,7 @@ class Testbed:
         return await eventually(self.connection(), condition, within=within, what=what)
 
     async def heal(self, within: str = "30s") -> None:
-        """Take back all settings, resume and start every process; faults heal with their blocks, not here.
+        """Take back all settings, connect, resume and start every process; faults heal with their blocks, not here.
 
         Raises:
             NotInTimeError: A process does not serve in time.

@@ -1,6 +1,6 @@
 """qnetem.testbed.api.views: what processes, links and events are to who looks at them from Python. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ class ProcessView:
         state: STARTING, HEALTHY, UNHEALTHY, PAUSED, RESTARTING, STOPPED or FAILED.
         last_end: How it ended last: "killed by SIGKILL", "exit 4: ..."; empty when it never did.
         listeners: "host:port" by listener: peer, management, https, metrics.
+        disconnected: The planes that it has been taken off.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ProcessView:
     up_s: float
     last_end: str
     listeners: Mapping[str, str]
+    disconnected: Sequence[str] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "ProcessView":

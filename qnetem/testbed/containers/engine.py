@@ -5,15 +5,18 @@ Projects are deployed by the `docker compose` command; containers are looked at 
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
 from qnetem import __version__
 from qnetem.runtime.errors import NotFoundError, StartError
+from qnetem.testbed.containers.networks import plane_of
+from qnetem.testbed.planes import Plane
 
 __all__ = ["Project", "image_name", "remove_project"]
 
@@ -122,13 +125,33 @@ class Project:
             raise NotFoundError(f"{service}: has no container in project {self.name}")
         return found[0]
 
+    def join(self, service: str, off: Collection[Plane]) -> None:
+        """Have the container of a service in its networks, at its addresses, but for those of some planes. Blocks.
+
+        Raises:
+            NotFoundError: It has no container, or a network is not there.
+        """
+        container = self.container(service)
+        present = container.attrs["NetworkSettings"]["Networks"]
+        own = json.loads(self.file.read_bytes())["services"][service]["networks"]
+        for name, place in own.items():
+            is_in = f"{self.name}_{name}" in present
+            if plane_of(name) in off:
+                if is_in:
+                    self.network(name).disconnect(container)
+            elif not is_in:
+                # as compose does: others may call it by its name
+                self.network(name).connect(container, aliases=[service], ipv4_address=place["ipv4_address"])
+
     def network(self, name: str) -> Any:
         """Return a network of the project, by its name in the file.
 
         Raises:
             NotFoundError: There is none.
         """
-        found = self._client.networks.list(names=[f"{self.name}_{name}"])
+        full = f"{self.name}_{name}"
+        # the engine takes a name for a part of one
+        found = [one for one in self._client.networks.list(names=[full]) if one.name == full]
         if not found:
             raise NotFoundError(f"no network {name} in project {self.name}")
         return found[0]

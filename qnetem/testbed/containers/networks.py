@@ -8,11 +8,12 @@ import ipaddress
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from qnetem.runtime.errors import BadInputError
 from qnetem.testbed.addresses import LISTENERS, broker_key, listener_key, path_key
 from qnetem.testbed.plan import ProcessPlan
+from qnetem.testbed.planes import PLANES, Plane
 from qnetem.topology.model import Topology
 from qnetem.v1 import process_pb2
 
@@ -20,16 +21,14 @@ __all__ = [
     "CARRIERS",
     "NamedAddresses",
     "Network",
-    "Plane",
     "ServiceAddresses",
     "default_pool",
     "networks",
+    "plane_of",
     "refuse_undiallable",
     "service_ports",
 ]
 
-Plane = Literal["quantum", "classical", "management"]
-_PLANES: Final[tuple[Plane, ...]] = ("quantum", "classical", "management")
 # the network of those that are no nodes
 CARRIERS: Final = "carriers"
 _LEAST_HOSTS: Final = 16
@@ -104,6 +103,12 @@ def networks(topology: Topology, processes: Mapping[str, ProcessPlan], pool: str
     return made
 
 
+def plane_of(network: str) -> Plane:
+    """Return the plane that a network is a part of, by its name."""
+    last = network.rpartition("-")[2]
+    return next((plane for plane in PLANES if plane == last), "management")
+
+
 def _members(topology: Topology, processes: Mapping[str, ProcessPlan]) -> Iterator[tuple[str, Sequence[str], bool]]:
     """Yield name, services, and whether nothing outside is reached."""
     by_kind: dict[int, list[ProcessPlan]] = {}
@@ -160,7 +165,7 @@ class ServiceAddresses:
         service, _, listener = key.partition("/")
         if listener == "mqtt":
             return f"{service}:{self.ports[key]}"
-        planes = ("management",) if listener in ("management", "metrics", "https") else _PLANES
+        planes = ("management",) if listener in ("management", "metrics", "https") else PLANES
         for node in (by, service):
             for plane in planes:
                 network = self.networks.get(f"{node}-{plane}")

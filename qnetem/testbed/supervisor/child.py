@@ -9,7 +9,9 @@ from typing import Final
 
 from qnetem.runtime.errors import ConflictError, QnetemError
 from qnetem.testbed.plan import ProcessPlan
+from qnetem.testbed.planes import Plane, plane_values
 from qnetem.testbed.supervisor.body import Body
+from qnetem.testbed.supervisor.heartbeat_file import HeartbeatFile
 from qnetem.testbed.supervisor.lifecycle import End, Life, RestartPolicy
 from qnetem.testbed.supervisor.notify import NotifySocket
 from qnetem.v1 import process_pb2, supervisor_pb2
@@ -33,6 +35,7 @@ class Child:
         *,
         tell: Callable[["Child", str], None],
         prepare: Callable[[ProcessPlan], None],
+        heartbeat_path: Path | None = None,
     ) -> None:
         """Be ready to start; nothing runs yet.
 
@@ -43,6 +46,7 @@ class Child:
             policy: When to start it again.
             tell: Called with the name of each event, after it.
             prepare: Called before each start; writes what the process is told.
+            heartbeat_path: A file that it may touch instead.
         """
         self.plan: Final = plan
         self.life: Final = Life(policy)
@@ -50,6 +54,7 @@ class Child:
         self._tell = tell
         self._prepare = prepare
         self._notify = NotifySocket(notify_path, self._heard)
+        self._heartbeat = None if heartbeat_path is None else HeartbeatFile(heartbeat_path, self._heard)
         self._kicked = asyncio.Event()
         self._acting = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -58,6 +63,8 @@ class Child:
         self._is_overdue = False
         # it will be started, only not yet: who waits for the testbed waits for it too
         self.is_due = False
+        # what it has been taken off, whatever restarts: see `wiring`
+        self.off: frozenset[Plane] = frozenset()
 
     @property
     def pid(self) -> int:
@@ -75,6 +82,7 @@ class Child:
             up_s=time.monotonic() - self.life.started_s if self.pid else 0.0,
             last_end=self.life.last_end,
             listeners=process_pb2.Listeners(**self.plan.listeners),
+            disconnected=plane_values(self.off),
         )
 
     async def run(self) -> None:
@@ -102,6 +110,8 @@ class Child:
         self._was_ready_early = self._is_overdue = False
         try:
             self._prepare(self.plan)
+            if self._heartbeat is not None:
+                self._heartbeat.reset()
             ended = await self._body.start()
         except QnetemError as error:
             return End(exit_code=4, last_line=str(error))
@@ -135,6 +145,8 @@ class Child:
 
     def look(self, now_s: float) -> None:
         """Look whether it has been silent, or starting, for too long; to be called about every second."""
+        if self._heartbeat is not None and self.life.is_alive:
+            self._heartbeat.look()
         if self.life.silent(now_s):
             self._event("process.unhealthy")
         if self.life.overdue(now_s):

@@ -10,9 +10,10 @@ from typing import Any, Final
 import requests
 from docker.errors import APIError
 
-from qnetem.runtime.errors import StartError
+from qnetem.runtime.errors import NotFoundError, StartError, UnavailableError
 from qnetem.runtime.log import get_logger
 from qnetem.testbed.containers.engine import Project
+from qnetem.testbed.planes import Plane
 from qnetem.testbed.supervisor.body import last_line_of
 from qnetem.testbed.supervisor.lifecycle import End
 
@@ -35,6 +36,7 @@ class ContainerBody:
         self._ended: asyncio.Future[End] | None = None
         self._container: Any = None
         self._is_paused = False
+        self._off: frozenset[Plane] = frozenset()
         self.pid = 0
         project.on_end(service, self._has_ended)
 
@@ -57,6 +59,7 @@ class ContainerBody:
 
     def _start(self) -> int:
         self._container = self._project.container(self._service)
+        self._project.join(self._service, self._off)
         self._container.start()
         self._container.reload()
         return int(self._container.attrs["State"]["Pid"]) or -1
@@ -120,6 +123,25 @@ class ContainerBody:
     def resume(self) -> None:
         """Let it go on."""
         self._do(self._unpause)
+
+    async def rewire(self, off: frozenset[Plane]) -> None:
+        """Have it off the networks of these planes, and on its others; return when it is so.
+
+        Raises:
+            UnavailableError: The engine does not do it; says why.
+        """
+
+        def act() -> None:
+            before, self._off = self._off, off
+            try:
+                self._project.join(self._service, off)
+            except NotFoundError:
+                return  # not made yet: it will start so
+            except (APIError, requests.RequestException) as error:
+                self._off = before
+                raise UnavailableError(f"{self._service}: {_text(error)}") from None
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, act)
 
     def close(self) -> None:
         """Kill it, if it is there; what is left goes with the project."""

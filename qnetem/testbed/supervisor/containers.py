@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -11,6 +12,8 @@ from qnetem.runtime.log import get_logger
 from qnetem.testbed.containers.engine import Project, image_name
 from qnetem.testbed.containers.project import project_name
 from qnetem.testbed.layout import Layout
+from qnetem.testbed.plan import ProcessPlan
+from qnetem.testbed.planes import Plane
 from qnetem.testbed.supervisor.container_body import ContainerBody
 
 __all__ = ["Containers"]
@@ -30,6 +33,7 @@ class Containers:
         """
         self._project = Project(project_name(testbed, layout.root), layout.project)
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._bodies: dict[str, ContainerBody] = {}
         self._project.check_image(image_name())
 
     def __enter__(self) -> Self:
@@ -49,7 +53,19 @@ class Containers:
 
     def body(self, service: str, log_path: Path) -> ContainerBody:
         """Return what the child of that name is made of."""
-        return ContainerBody(service, self._project, log_path)
+        body = self._bodies[service] = ContainerBody(service, self._project, log_path)
+        return body
+
+    def check(self, plan: ProcessPlan, planes: Collection[Plane]) -> None:
+        """Every plane is networks of its own: each can be left."""
+
+    async def rewire(self, plan: ProcessPlan, off: frozenset[Plane]) -> None:
+        """Have a container off the networks of these planes, and on all others of its own, also when it restarts.
+
+        Raises:
+            UnavailableError: The engine does not do it.
+        """
+        await self._bodies[plan.name].rewire(off)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,11 +7,13 @@ from typing import Any
 
 from qnetem.testbed.desired import Plane, Settings
 from qnetem.testbed.overlay import planes_of
+from qnetem.testbed.planes import plane_names
 from qnetem.testbed.supervisor.children import Children
 from qnetem.testbed.supervisor.events import Events
 from qnetem.testbed.supervisor.links import Links
 from qnetem.testbed.supervisor.reach import Reach
 from qnetem.testbed.supervisor.usage import read_usages
+from qnetem.testbed.supervisor.wiring import Planes
 from qnetem.v1 import process_pb2, supervisor_pb2, supervisor_pb2_grpc
 
 __all__ = ["SupervisorServicer"]
@@ -23,6 +25,7 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
     def __init__(
         self,
         children: Children,
+        planes: Planes,
         links: Links,
         reach: Reach,
         events: Events,
@@ -36,6 +39,7 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
 
         Args:
             children: The processes.
+            planes: Who is off which.
             links: The settings of the links.
             reach: Calls to the processes.
             events: What happens.
@@ -45,6 +49,7 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
             is_down: Set when all processes have ended.
         """
         self._children = children
+        self._planes = planes
         self._links = links
         self._reach = reach
         self._events = events
@@ -67,10 +72,14 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
 
     async def Inspect(self, request: supervisor_pb2.InspectRequest, context: Any) -> supervisor_pb2.InspectResponse:
         """Ask every node."""
-        names = [child.plan.name for child in self._children if child.plan.kind == process_pb2.PROCESS_KIND_NODE]
-        nodes = await self._reach.nodes(names)
+        nodes = [child for child in self._children if child.plan.kind == process_pb2.PROCESS_KIND_NODE]
+        asked = await self._reach.nodes(child.plan.name for child in nodes if "management" not in child.off)
+        # one that is off would let everybody wait for the deadline
+        reports = {child.plan.name: _off_report(child.plan.name) for child in nodes if "management" in child.off}
+        reports |= {report.name: report for report in asked}
         usages = await asyncio.to_thread(read_usages, self._pids()) if request.has_usage else []
-        return supervisor_pb2.InspectResponse(testbed=self._testbed(), nodes=nodes, usages=usages)
+        told = [reports[child.plan.name] for child in nodes]
+        return supervisor_pb2.InspectResponse(testbed=self._testbed(), nodes=told, usages=usages)
 
     def _pids(self) -> dict[str, int]:
         pids = {child.plan.name: child.pid for child in self._children if child.pid}
@@ -80,6 +89,18 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
         """Start, stop, kill, restart, pause or resume processes."""
         chosen = await self._children.act(request.action, request.names)
         return supervisor_pb2.ActResponse(processes=[child.status() for child in chosen])
+
+    async def Disconnect(
+        self, request: supervisor_pb2.DisconnectRequest, context: Any
+    ) -> supervisor_pb2.DisconnectResponse:
+        """Take processes off planes."""
+        chosen = await self._planes.disconnect(request.names, plane_names(request.planes))
+        return supervisor_pb2.DisconnectResponse(processes=[child.status() for child in chosen])
+
+    async def Connect(self, request: supervisor_pb2.ConnectRequest, context: Any) -> supervisor_pb2.ConnectResponse:
+        """Join processes to planes again."""
+        chosen = await self._planes.connect(request.names, plane_names(request.planes))
+        return supervisor_pb2.ConnectResponse(processes=[child.status() for child in chosen])
 
     async def SetLink(
         self, request: supervisor_pb2.SupervisorServiceSetLinkRequest, context: Any
@@ -166,6 +187,10 @@ class SupervisorServicer(supervisor_pb2_grpc.SupervisorServiceServicer):
         yield supervisor_pb2.WatchEventsResponse(testbed=self._testbed())
         async for event in watcher.events():
             yield supervisor_pb2.WatchEventsResponse(event=event)
+
+
+def _off_report(node: str) -> supervisor_pb2.NodeReport:
+    return supervisor_pb2.NodeReport(name=node, error="is disconnected from the management plane")
 
 
 def _written(settings: Any) -> dict[str, Any]:

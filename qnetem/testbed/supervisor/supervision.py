@@ -16,7 +16,7 @@ from qnetem.runtime import rpc
 from qnetem.runtime.clock import PS_PER_S, Clock
 from qnetem.runtime.errors import NotFoundError, QnetemError, StartError, StorageError
 from qnetem.runtime.journal import Journal
-from qnetem.runtime.liveness import NOTIFY_SOCKET
+from qnetem.runtime.liveness import HEARTBEAT, NOTIFY_SOCKET
 from qnetem.runtime.log import configure, get_logger
 from qnetem.testbed import linux
 from qnetem.testbed.credentials import SUPERVISOR
@@ -33,6 +33,7 @@ from qnetem.testbed.supervisor.links import Links
 from qnetem.testbed.supervisor.reach import Reach, reaching
 from qnetem.testbed.supervisor.server import SupervisorServicer
 from qnetem.testbed.supervisor.spawner import Spawner
+from qnetem.testbed.supervisor.wiring import LinkWiring, Planes
 from qnetem.testbed.supervisor.zygote_process import ZygoteProcess
 from qnetem.testbed.timekeeping import HORIZON_S, ClockRecord
 from qnetem.testbed.zygote.forking import ForkRequest
@@ -154,6 +155,8 @@ class _Supervision:
                 _GRACE_S,
             )
             stack.callback(self._children.close)
+            wiring = self._containers or LinkWiring(self._plan, self._links)
+            self._planes = Planes(self._children, wiring, self._rewired)
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(self._spawner.run(self._children.known_pids, self._zygote_replaced)),
@@ -180,6 +183,7 @@ class _Supervision:
     async def _serve(self, reach: Reach) -> None:
         servicer = SupervisorServicer(
             self._children,
+            self._planes,
             self._links,
             reach,
             self._events,
@@ -218,16 +222,19 @@ class _Supervision:
 
     def _child(self, index: int, plan: ProcessPlan) -> Child:
         notify_path = self._state.run_folder.notify_socket(index)
+        is_ours = plan.command is None and plan.image is None
+        heartbeat_path = None if is_ours else self._state.run_folder.heartbeat(index)
         return Child(
             plan,
-            self._body(plan, notify_path),
+            self._body(plan, notify_path, heartbeat_path),
             notify_path,
             RestartPolicy(),
             tell=self._tell,
             prepare=self._links.prepare,
+            heartbeat_path=heartbeat_path,
         )
 
-    def _body(self, plan: ProcessPlan, notify_path: Path) -> Body:
+    def _body(self, plan: ProcessPlan, notify_path: Path, heartbeat_path: Path | None) -> Body:
         layout = self._state.layout
         if self._containers is not None:
             return self._containers.body(plan.name, layout.log(plan.name))
@@ -238,12 +245,17 @@ class _Supervision:
             name=plan.name,
             room=plan.room,
             command=command,
+            folder=plan.folder,
             config_path=str(layout.config(plan.name)),
             log_path=str(layout.log(plan.name)),
-            environment={NOTIFY_SOCKET: str(notify_path)},
+            environment={NOTIFY_SOCKET: str(notify_path)} | ({HEARTBEAT: str(heartbeat_path)} if heartbeat_path else {}),
             title=f"qnetem {plan.name} {self._plan.topology_path}",
         )
         return ProcessBody(request, self._spawner)
+
+    def _rewired(self, child: Child, event: str, planes: list[str]) -> None:
+        self._events.tell(event, child.status(), planes=planes)
+        self._links.poke()  # settings that came meanwhile
 
     def _tell(self, child: Child, event: str) -> None:
         self._events.tell(event, child.status())
@@ -254,10 +266,9 @@ class _Supervision:
                 self._events.tell("testbed.healthy", after_s=self._healthy_after_s)
 
     def _is_serving(self, name: str) -> bool:
-        return self._children[name].life.state in (
-            supervisor_pb2.PROCESS_STATE_HEALTHY,
-            supervisor_pb2.PROCESS_STATE_UNHEALTHY,
-        )
+        child = self._children[name]
+        is_alive = child.life.state in (supervisor_pb2.PROCESS_STATE_HEALTHY, supervisor_pb2.PROCESS_STATE_UNHEALTHY)
+        return is_alive and "management" not in child.off
 
     def _zygote_replaced(self) -> None:
         self._events.tell("zygote.restarted", pid=self._spawner.pid)

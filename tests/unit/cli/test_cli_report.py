@@ -99,6 +99,7 @@ def test_processes_are_told_in_plain_words() -> None:
         "up_s": 61,
         "last_end": "",
         "listeners": {"https": "127.0.0.1:1"},
+        "disconnected": [],
     }
     _, rows = process_rows(processes)
     assert rows == [

@@ -34,7 +34,7 @@ def test_the_verbs_are_those_of_the_first_release() -> None:
         *("init", "validate", "render", "schema", "up", "down"),
         *("inspect", "graph", "logs", "events", "exec", "doctor", "collect"),
         "version",
-        *("start", "stop", "restart", "kill", "pause", "resume"),
+        *("start", "stop", "restart", "kill", "pause", "resume", "disconnect", "connect"),
         *("link set", "link show", "link reset", "link down", "link up"),
         *("eve attach", "eve detach", "eve list", "plan", "check physics"),
         *("keys get", "keys status", "sae export", "import"),
