@@ -3,15 +3,17 @@
 Secret bit i is the parity of bits[j] AND seed[i - j + n - 1] over all j: n bits, l secret bits, n + l - 1 bits of
 seed, stated in proto/qnetem/v1/link_session.proto with vectors in tests/contract/post-processing-vectors.json.
 
-Where numba is at hand the matrix is halved and halved again (amplification_compiled), in the memory of the bits. Else
-the sum is one part of the convolution of seed and bits, by FFT, cut into blocks of B bits, a few transforms at a time
-for each block of the secret. Rounding is exact: the true values are integers up to n, and float64 errs by at most
+Where numba is at hand the matrix is halved and halved again, in the memory of the bits (amplification_carryless where
+the processor multiplies without carries, else amplification_compiled). Else the sum is one part of the convolution of
+seed and bits, by FFT, cut into blocks of B bits, a few transforms at a time for each block of the secret. Rounding is
+exact: the true values are integers up to n, and float64 errs by at most
   3 log2(2B) eps |seed block| |bits block|      (Schatzman 1996; eps = 2^-53, norms at most sqrt(2B) and sqrt(B))
 for each of the n/B blocks that are added up: 3 * 19 * 2^-53 * sqrt(2) n < 1e-6 for n = 10^7, where 0.5 is allowed.
 """
 
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -47,9 +49,7 @@ def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int, *, is_compiled:
         raise BadInputError(f"{secret_bits} secret bits from {len(bits)} bits")
     seed = checked(seed_bits, "Toeplitz seed", len(bits) + secret_bits - 1)
     if _is_compiled(is_compiled):
-        from node.qkd.amplification_compiled import hankel_product
-
-        return hankel_product(seed, bits[::-1], secret_bits)
+        return _hankel_product()(seed, bits[::-1], secret_bits)
     size = _block_bits(len(bits), secret_bits)
     rows = -(-secret_bits // size)
     sums = np.zeros((rows, size + 1), dtype=np.complex128)
@@ -71,6 +71,16 @@ def toeplitz_hash(bits: Bits, seed_bits: Bits, secret_bits: int, *, is_compiled:
 
 def _is_compiled(asked: bool | None) -> bool:
     return os.environ.get("QNETEM_PURE_NUMPY") != "1" if asked is None else asked
+
+
+def _hankel_product() -> Callable[[Bits, Bits, int], Bits]:
+    from node.qkd import amplification_compiled
+
+    if not amplification_compiled.is_carryless():
+        return amplification_compiled.hankel_product
+    from node.qkd import amplification_carryless
+
+    return amplification_carryless.hankel_product
 
 
 def _block_bits(bit_count: int, secret_bits: int) -> int:

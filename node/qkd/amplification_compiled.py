@@ -8,12 +8,15 @@ Source: Fan and Hasan, A new approach to subquadratic space complexity parallel 
 products; the smallest ones go by tables of the sums of four neighbouring diagonals (Arlazarov et al. 1970).
 """
 
+import platform
+
+import llvmlite.binding
 import numba
 import numpy as np
 
 from node.qkd.bits import Bits
 
-__all__ = ["hankel_product"]
+__all__ = ["hankel_product", "is_carryless"]
 
 _LEAST_BYTES = 512
 # what a loop does at a time
@@ -120,6 +123,13 @@ def _add_all(window, bits, result, size, level):  # type: ignore[no-untyped-def]
     zero = np.uint64(0)
     for first in range(zero, np.uint64(len(bits)), size):
         _add_product(window, first, bits, first, result, zero, size, level, space, zero, tables)
+
+
+def is_carryless() -> bool:
+    """Return whether this processor multiplies without carries, and code is compiled for it and no other."""
+    is_own = numba.config.CPU_NAME is None and numba.config.CPU_FEATURES is None
+    is_known = platform.machine().lower() in ("x86_64", "amd64")
+    return is_own and is_known and bool(llvmlite.binding.get_host_cpu_features().get("pclmul"))
 
 
 def hankel_product(window_bits: Bits, bits: Bits, row_count: int) -> Bits:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from node.qkd import amplification
+from node.qkd import amplification, amplification_compiled
 from node.qkd.amplification import toeplitz_hash
 from node.qkd.bits import Bits, parity
 from qnetem.runtime.errors import BadInputError
@@ -38,6 +38,21 @@ def test_both_block_sizes_and_halves_give_the_same(monkeypatch: pytest.MonkeyPat
     assert np.array_equal(small, toeplitz_hash(bits, seed, 300_001, is_compiled=True))
     monkeypatch.setattr(amplification, "_SMALL_MATRIX", 1)
     assert np.array_equal(small, toeplitz_hash(bits, seed, 300_001, is_compiled=False))
+
+
+@pytest.mark.parametrize(
+    ("bit_count", "secret_bits"),
+    [(1, 1), (64, 64), (65, 64), (2048, 2048), (4097, 2049), (9_000, 1), (50_001, 20_011)],
+)
+def test_with_and_without_multiplication_without_carries_it_is_the_same(
+    bit_count: int, secret_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(bit_count)
+    bits = rng.integers(0, 2, bit_count, dtype=np.uint8)
+    seed = rng.integers(0, 2, bit_count + secret_bits - 1, dtype=np.uint8)
+    as_it_is = toeplitz_hash(bits, seed, secret_bits, is_compiled=True)
+    monkeypatch.setattr(amplification_compiled, "is_carryless", lambda: False)
+    assert np.array_equal(as_it_is, toeplitz_hash(bits, seed, secret_bits, is_compiled=True))
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
