@@ -25,6 +25,7 @@ __all__ = [
     "beget",
     "come",
     "draw",
+    "explain",
     "flagged",
     "jit",
     "let_pass",
@@ -163,74 +164,43 @@ def all_received(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes):
 
 
 @jit
-def way_of(word, c, cells):  # type: ignore[no-untyped-def]
-    """Return the code of the way in which a pulse of class c clicked: how many thresholds its word reaches."""
-    reached, half = 0, (cells.shape[1] + 1) >> 1
-    while half:
-        reached += half * (word >= cells[c, reached + half - 1])
-        half >>= 1
-    return AFTERPULSE_CODES + reached
+def way_of(word, c, cells, bits):  # type: ignore[no-untyped-def]
+    """Return the code of the way in which a pulse of class c clicked."""
+    cell = np.uint32(word >> np.uint64(32 - bits))
+    entry = cells[np.uint32(np.uint32(c) << np.uint32(bits)) + cell]
+    way = cell if word < entry >> np.uint64(32) else np.uint32(entry)
+    return np.uint32(AFTERPULSE_CODES) + way
 
 
 @jit
-def _ways_of_8(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
-    # no loop within, and indices without a sign: so it becomes vector code
-    rows = cells.reshape(-1)
+def all_ways(count, numbers, way, classes, cells, bits, found):  # type: ignore[no-untyped-def]
     for i in range(count):
-        word, row = np.uint64(way[numbers[i]]), np.uint32(np.uint32(classes[i]) * np.uint32(7))
-        reached = np.uint32(word >= rows[row + np.uint32(3)]) << np.uint32(2)
-        reached += np.uint32(word >= rows[row + reached + np.uint32(1)]) << np.uint32(1)
-        reached += np.uint32(word >= rows[row + reached])
-        found[i] = np.uint32(AFTERPULSE_CODES) + reached
+        # indices without a sign: so it becomes vector code
+        word = np.uint64(way[numbers[i]])
+        cell = np.uint32(word >> np.uint64(32 - bits))
+        entry = cells[np.uint32(np.uint32(classes[i]) << np.uint32(bits)) + cell]
+        found[i] = np.uint32(AFTERPULSE_CODES) + (cell if word < entry >> np.uint64(32) else np.uint32(entry))
 
 
 @jit
-def all_ways(count, numbers, way, classes, cells, found):  # type: ignore[no-untyped-def]
-    if cells.shape[1] == 7:
-        # as plain links have it
-        _ways_of_8(count, numbers, way, classes, cells, found)
-    else:
-        for i in range(count):
-            found[i] = way_of(np.uint64(way[numbers[i]]), classes[i], cells)
-
-
-@jit
-def _near_arrivals(count, numbers, arrival, found, kinds, thresholds, table_ps, guide, bits, slot_ps, times_ps, flags):  # type: ignore[no-untyped-def]
-    """Write arrivals as the guide has them, but for the flagged ones: those are later in the table."""
+def all_arrivals(count, numbers, arrival, found, kinds, cells, table_ps, bits, slot_ps, times_ps):  # type: ignore[no-untyped-def]
+    """Write the arrivals of candidates that all land in their own slots."""
     half = np.int32(slot_ps // 2)
     for i in range(count):
         word, kind = np.uint64(arrival[numbers[i]]), np.uint32(kinds[np.uint32(found[i])])
         is_dark = kind == np.uint32(UNIFORM)
-        table = np.uint32(0) if is_dark else kind
-        outcome = np.uint32(guide[(table << np.uint32(bits)) + np.uint32(word >> np.uint64(32 - bits))])
-        outcome += np.uint32(word >= thresholds[outcome])
-        flags[i] = np.uint8(word >= thresholds[outcome]) & np.uint8(not is_dark)
+        start = np.uint32((np.uint32(0) if is_dark else kind) << np.uint32(bits))
+        cell = np.uint32(word >> np.uint64(32 - bits))
+        entry = cells[start + cell]
+        outcome = cell if word < entry >> np.uint64(32) else np.uint32(entry)
         dark_ps = np.int32((word * np.uint64(slot_ps)) >> np.uint64(32)) - half
-        times_ps[i] = dark_ps if is_dark else table_ps[outcome]
-
-
-@jit
-def all_arrivals(  # type: ignore[no-untyped-def]
-    count, numbers, arrival, found, kinds, thresholds, table_ps, guide, bits, slot_ps, times_ps, flags, odd
-):
-    """Write the arrivals of candidates that all land in their own slots."""
-    _near_arrivals(
-        count, numbers, arrival, found, kinds, thresholds, table_ps, guide, bits, slot_ps, times_ps, flags
-    )  # fmt: skip
-    for n in range(flagged(count, flags, odd)):
-        i = odd[n]
-        word = np.uint64(arrival[numbers[i]])
-        outcome = guide[(np.int64(kinds[found[i]]) << bits) + np.int64(word >> np.uint64(32 - bits))]
-        while word >= thresholds[outcome]:
-            outcome += 1
-        times_ps[i] = table_ps[outcome]
+        times_ps[i] = dark_ps if is_dark else table_ps[start + outcome]
 
 
 @jit
 def all_lands(  # type: ignore[no-untyped-def]
-    count, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
-    slots, lands, arrivals_ps,
-):  # fmt: skip
+    count, numbers, arrival, found, kinds, strays, cells, shifts, table_ps, bits, slot_ps, slots, lands, arrivals_ps
+):
     """Write the slots that candidates land in, their arrivals there, and the codes that they have there."""
     for i in range(count):
         word, kind = np.uint64(arrival[numbers[i]]), kinds[found[i]]
@@ -238,13 +208,20 @@ def all_lands(  # type: ignore[no-untyped-def]
             lands[i] = slots[i]
             arrivals_ps[i] = np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2
         else:
-            outcome = guide[(np.int64(kind) << guide_bits) + np.int64(word >> np.uint64(32 - guide_bits))]
-            while word >= thresholds[outcome]:
-                outcome += 1
+            start, cell = np.int64(kind) << bits, np.int64(word >> np.uint64(32 - bits))
+            entry = cells[start + cell]
+            outcome = start + (cell if word < entry >> np.uint64(32) else np.int64(np.uint32(entry)))
             lands[i] = slots[i] + shifts[outcome]
             arrivals_ps[i] = table_ps[outcome]
             if shifts[outcome] != 0:
                 found[i] = strays[found[i]]
+
+
+@jit
+def explain(start, end, meaning, codes):  # type: ignore[no-untyped-def]
+    """Put what codes mean in their place."""
+    for n in range(start, end):
+        codes[n] = meaning[codes[n]]
 
 
 @jit

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from qnetem.runtime.rng import intensity_thresholds, prob_threshold
+from quantum_channel.alias import alias_bits, alias_table
 from quantum_channel.clicks import bin_width_ps, click_table, landing_offsets_ps
 from quantum_channel.conditions import Conditions, conditions
 from quantum_channel.detector import registered_prob
 from quantum_channel.isolated_bins import bin_landing
 from quantum_channel.parameters import Parameters
-from quantum_channel.timing import GUIDE_BITS, Landing, landing
+from quantum_channel.timing import Landing, landing
 from quantum_channel.ways import Ways
 
 __all__ = ["Landings", "Response", "respond"]
@@ -30,43 +31,35 @@ U64 = npt.NDArray[np.uint64]
 
 # From this many candidates lost to each dead time on it pays to skip them (sampler.py). Part of the draw layout.
 _SKIP_FROM: Final = 8.0
-# above every word
-_NO_WORD: Final = np.uint64(1 << 32)
 
 
 @dataclass(frozen=True, slots=True)
 class Landings:
-    """Several landing tables, one behind the other: landing n begins at outcome `starts[n]`.
+    """Several landing tables, one behind the other: landing n begins at n x 2^bits.
 
     Attributes:
-        thresholds: As in timing.Landing, a table's last one above every word. Shape (outcomes,), uint64.
-        shifts, arrivals_ps: As in timing.Landing. Shape (outcomes,), int32.
-        guide: First candidate outcome of each landing for the upper bits of a word. Shape (landings x 2^guide_bits,),
-            int32.
-        guide_bits: How many upper bits.
-        starts: Shape (landings + 1,), int32.
+        cells: Alias tables (alias.py). Shape (landings x 2^bits,), uint64.
+        shifts, arrivals_ps: As in timing.Landing, filled up. Shape (landings x 2^bits,), int32.
+        bits: Upper bits of a word that are its cell.
         reach_slots: Largest absolute shift.
     """
 
-    thresholds: U64
+    cells: U64
     shifts: I32
     arrivals_ps: I32
-    guide: I32
-    guide_bits: int
-    starts: I32
+    bits: int
     reach_slots: int
 
     @classmethod
     def of(cls, tables: Sequence[Landing]) -> "Landings":
-        """Return the tables as one."""
-        starts = np.cumsum([0, *(len(table.shifts) for table in tables)]).astype(np.int32)
+        """Return the tables as one; they have the same number of outcomes, as a link's landings do."""
+        size = len(tables[0].cells)
+        room = [(0, size - len(tables[0].shifts))]
         return cls(
-            np.concatenate([np.append(table.thresholds, _NO_WORD) for table in tables]),
-            np.concatenate([table.shifts for table in tables]),
-            np.concatenate([table.arrivals_ps for table in tables]),
-            np.concatenate([table.guide + start for table, start in zip(tables, starts, strict=False)]),
-            GUIDE_BITS,
-            starts,
+            np.concatenate([table.cells for table in tables]),
+            np.concatenate([np.pad(table.shifts, room) for table in tables]),
+            np.concatenate([np.pad(table.arrivals_ps, room) for table in tables]),
+            alias_bits(size),
             max(table.reach_slots for table in tables),
         )
 
@@ -82,8 +75,7 @@ class Response:
         intensity_thresholds: Shape (intensities - 1,), uint64.
         accept: A candidate is kept when its word is below. Shape (classes,), uint64.
         accept_intensity: The largest of `accept` of each intensity. Shape (intensities,), uint64.
-        cells: Cumulative thresholds of the ways to click, given a click: as many as a word reaches is the number of its
-            way. Filled up with 2^32, which no word reaches. Shape (classes, 2^n - 1), uint64.
+        cells: Alias tables (alias.py) of the ways to click, given a click. Shape (classes, 2^n), uint64.
         ways: What the codes of ways mean.
         stray_thresholds: The same for the transmitter's detectors where a click is not its own pulse's. Shape (3,),
             uint64.
@@ -126,14 +118,12 @@ def _thresholds(probs: F64) -> U64:
     return np.round(np.clip(probs, 0.0, 1.0) * 2.0**32).astype(np.uint64)
 
 
-def _cumulative(cells: F64) -> U64:
-    """Return cumulative thresholds per class, in a table whose width suits a search by halves."""
+def _ways(cells: F64) -> U64:
+    """Return the alias table of the ways to click of each class."""
     clicks = cells.sum(axis=-1, keepdims=True)
     given_click = np.cumsum(cells, axis=-1) / np.where(clicks > 0.0, clicks, 1.0)
-    rows = _thresholds(given_click).reshape(-1, cells.shape[-1])[:, :-1]
-    table = np.full((len(rows), (1 << rows.shape[1].bit_length()) - 1), _NO_WORD)
-    table[:, : rows.shape[1]] = rows
-    return table
+    rows = _thresholds(given_click).astype(np.int64).reshape(-1, cells.shape[-1])[:, :-1]
+    return np.stack([alias_table(np.diff(row, prepend=0, append=1 << 32).tolist()) for row in rows])
 
 
 def _landing(p: Parameters, nature: Conditions, offset_ps: float) -> Landing:
@@ -160,7 +150,7 @@ def respond(parameters: Parameters, nature: Conditions | None = None) -> Respons
         intensity_thresholds=intensity_thresholds(p.intensity_probs),
         accept=accept.reshape(-1),
         accept_intensity=accept.reshape(len(p.intensities), -1).max(axis=1),
-        cells=_cumulative(table.cells),
+        cells=_ways(table.cells),
         ways=table.ways,
         stray_thresholds=_thresholds(np.cumsum(table.stray_probs)[:-1]),
         partner_probs=table.partner_probs,

@@ -10,8 +10,8 @@ word w_n is word n of nature's draw j of block b (choice.proto), slots count fro
       are blanked whatever the jitter are passed over: `base` is not below the last blanked slot + 1 - reach.
       The block's candidates end with the first whose slot is 2^20 or more.
   w1  kept when below P(click | class) / p_max, the class following from the choices of both ends at that pulse.
-  w2  how it clicked: the ways of the class, whose codes `ways` explains.
-  w3  its arrival: the landing table of its way when there was light, uniform over the slot for a dark count.
+  w2  how it clicked: the ways of the class, whose codes `ways` explains, by its alias table (`alias`).
+  w3  its arrival: by the alias table of its way's landing when there was light, uniform over the slot for a dark count.
 Kept candidates are registered in order, when the slot they land in is not blanked; registering blanks that slot and
 the `dead_slots` after it. So a slot registers once, and clicks come in ascending slots.
   Afterpulse of the click that was candidate j: words of draw j + 2^31. w0 below p_ap: it begets one,
@@ -26,7 +26,6 @@ Blanked slots and afterpulses that are due later are carried to the next block; 
 
 import math
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final, Protocol
 
 import numpy as np
@@ -40,8 +39,9 @@ from qnetem.runtime.rng import (
     philox4x32,
     secret_words,
 )
+from quantum_channel.alias import outcomes
 from quantum_channel.response import Response
-from quantum_channel.ways import AFTERPULSE_CODES, STRAY
+from quantum_channel.ways import AFTERPULSE_CODES, STRAY, UNIFORM
 
 __all__ = [
     "AFTERPULSE_DRAW",
@@ -241,16 +241,14 @@ class _Candidates:
         pulses = (np.uint64(block) << np.uint64(BLOCK_BITS)) + slots.astype(np.uint64)
         classes = pulse_classes(response, keys, pulses)
         is_kept = self.keep < response.accept[classes]
-        codes = AFTERPULSE_CODES + (self.way[:, None] >= response.cells[classes]).sum(axis=1)
+        codes = AFTERPULSE_CODES + outcomes(response.cells, classes, self.way)
         shifts = np.zeros(len(codes), dtype=np.int32)
         arrivals = _uniform_arrival(self.arrival, response.slot_ps)
-        landings = response.landings
-        number = response.ways.landings[codes]
-        for n, (start, end) in enumerate(pairwise(landings.starts.tolist())):
-            here = np.flatnonzero(number == n)
-            words = self.arrival[here].astype(np.uint64)
-            outcome = start + np.searchsorted(landings.thresholds[start:end], words, side="right")
-            shifts[here], arrivals[here] = landings.shifts[outcome], landings.arrivals_ps[outcome]
+        landings, number = response.landings, response.ways.landings[codes]
+        lit = np.flatnonzero(number != UNIFORM)
+        tables = landings.cells.reshape(-1, 1 << landings.bits)
+        outcome = (number[lit].astype(np.int64) << landings.bits) + outcomes(tables, number[lit], self.arrival[lit])
+        shifts[lit], arrivals[lit] = landings.shifts[outcome], landings.arrivals_ps[outcome]
         codes = np.where(shifts == 0, codes, response.ways.strays[codes])
         return is_kept, codes.astype(np.uint8), slots + shifts, arrivals
 

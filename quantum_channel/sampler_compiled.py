@@ -11,6 +11,7 @@ import math
 import numba
 import numpy as np
 
+from quantum_channel.alias import alias_bits
 from quantum_channel.candidates_compiled import (
     BLOCK,
     add_where,
@@ -23,6 +24,7 @@ from quantum_channel.candidates_compiled import (
     beget,
     come,
     draw,
+    explain,
     flagged,
     jit,
     let_pass,
@@ -69,8 +71,8 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     """Register a chunk of candidates: what depends on each alone by array, then the electronics one by one."""
     basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
     kinds, strays, begets = ways
-    thresholds, shifts, table_ps, guide = landing
-    slot_ps, dead, reach, is_certain, detector_shift, guide_bits = whole
+    landings, shifts, table_ps = landing
+    slot_ps, dead, reach, is_certain, detector_shift, bits, way_bits = whole
     gaps, keep, way, arrival = drawn
     offsets, codes, times_ps = clicks
     slots, levels, numbers, places, sent_classes, classes, found, lands, arrivals_ps, flags = space
@@ -92,17 +94,14 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     picked(left, numbers, sent_classes, classes)
     k0, k1, c2, c3 = keys[2, 0], keys[2, 1], keys[2, 2], keys[2, 3]
     all_received(whole_vectors(left), start, high, places, c2, c3, k0, k1, basis_thresholds[1], classes)
-    all_ways(left, numbers, way, classes, cells, found)
+    all_ways(left, numbers, way, classes, cells, way_bits, found)
     if reach:
         all_lands(
-            left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
-            places, lands, arrivals_ps,
+            left, numbers, arrival, found, kinds, strays, landings, shifts, table_ps, bits, slot_ps, places, lands,
+            arrivals_ps,
         )  # fmt: skip
     else:
-        all_arrivals(
-            left, numbers, arrival, found, kinds, thresholds, table_ps, guide, guide_bits, slot_ps, arrivals_ps,
-            flags, levels,
-        )  # fmt: skip
+        all_arrivals(left, numbers, arrival, found, kinds, landings, table_ps, bits, slot_ps, arrivals_ps)
         as_they_are(left, places, lands)
     if is_alone:
         # what is left clicks where it is
@@ -154,8 +153,8 @@ def _live_candidates(  # type: ignore[no-untyped-def]
     """
     basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
     kinds, strays, begets = ways
-    thresholds, shifts, table_ps, guide = landing
-    slot_ps, dead, reach, is_plain, detector_shift, guide_bits = whole
+    landings, shifts, table_ps = landing
+    slot_ps, dead, reach, is_plain, detector_shift, bits, way_bits = whole
     gaps, keep, way, arrival = drawn
     offsets, codes, times_ps = clicks
     pulse = block << np.uint64(BLOCK_BITS)
@@ -178,15 +177,15 @@ def _live_candidates(  # type: ignore[no-untyped-def]
             continue
         land, code, arrival_ps = slot, np.int64(0), np.int32(0)
         if not is_plain:
-            code = np.int64(way_of(np.uint64(way[j]), c, cells))
+            code = np.int64(way_of(np.uint64(way[j]), c, cells, way_bits))
             # a call would count references of all arrays
             word, kind = np.uint64(arrival[j]), kinds[code]
             if kind == UNIFORM:
                 arrival_ps = np.int32(np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2)
             else:
-                outcome = guide[(np.int64(kind) << guide_bits) + np.int64(word >> np.uint64(32 - guide_bits))]
-                while word >= thresholds[outcome]:
-                    outcome += 1
+                row, cell = np.int64(kind) << bits, np.int64(word >> np.uint64(32 - bits))
+                entry = landings[row + cell]
+                outcome = row + (cell if word < entry >> np.uint64(32) else np.int64(np.uint32(entry)))
                 land, arrival_ps = slot + np.int64(shifts[outcome]), table_ps[outcome]
                 if land != slot:
                     code = np.int64(strays[code])
@@ -203,10 +202,10 @@ def _live_candidates(  # type: ignore[no-untyped-def]
                     first + j, block, keys, afterpulse, slot_ps, detector_shift, blanked, due_at, due_end, due
                 )
     if is_plain:
-        all_ways(left, numbers, way, classes, cells, found)
+        all_ways(left, numbers, way, classes, cells, way_bits, found)
         all_lands(
-            left, numbers, arrival, found, kinds, strays, thresholds, shifts, table_ps, guide, guide_bits, slot_ps,
-            slots, lands, arrivals_ps,
+            left, numbers, arrival, found, kinds, strays, landings, shifts, table_ps, bits, slot_ps, slots, lands,
+            arrivals_ps,
         )  # fmt: skip
         for i in range(left):
             codes[places[i]], times_ps[places[i]] = found[i], arrivals_ps[i]
@@ -216,7 +215,7 @@ def _live_candidates(  # type: ignore[no-untyped-def]
 _U8, _I32, _U32, _I64, _U64 = (
     numba.types.Array(dtype, 1, "C") for dtype in (numba.uint8, numba.int32, numba.uint32, numba.int64, numba.uint64)
 )
-_Matrix32, _Matrix64 = numba.types.Array(numba.uint32, 2, "C"), numba.types.Array(numba.uint64, 2, "C")
+_Matrix32 = numba.types.Array(numba.uint32, 2, "C")
 _Clicks, _Due = numba.types.Tuple((_I32, _U8, _I32)), numba.types.Tuple((_I64, _U8, _I32))
 _SIGNATURE = numba.types.Tuple((_U32, _Clicks, numba.int64, _Due, numba.int64))(
     numba.int64,  # first block
@@ -225,10 +224,11 @@ _SIGNATURE = numba.types.Tuple((_U32, _Clicks, numba.int64, _Due, numba.int64))(
     numba.float64,  # gap scale
     numba.float64,  # candidates that are drawn per slot, about
     numba.types.UniTuple(_U64, 4),  # thresholds: bases, intensities, accept, accept_intensity
-    _Matrix64,  # cells
+    _U64,  # cells of ways
     numba.types.Tuple((_U32, _U8, _U8)),  # ways: landings, strays, begets
-    numba.types.Tuple((_U64, _I32, _I32, _I32)),  # landing: thresholds, shifts, arrivals, guide
-    numba.types.UniTuple(numba.int64, 6),  # slot_ps, dead slots, reach, is_certain, detector_shift, guide_bits
+    _U8,  # what codes mean
+    numba.types.Tuple((_U64, _I32, _I32)),  # landing: cells, shifts, arrivals
+    numba.types.UniTuple(numba.int64, 7),  # slot_ps, dead slots, reach, is_certain, detector_shift, bits, bits of ways
     numba.types.Tuple((numba.uint64, numba.float64)),  # afterpulses: threshold, tau
     numba.boolean,  # is_skipping
     numba.int64,  # last blanked slot
@@ -248,6 +248,7 @@ def _run(  # type: ignore[no-untyped-def]
     tables,
     cells,
     ways,
+    meaning,
     landing,
     whole,
     afterpulse,
@@ -296,6 +297,7 @@ def _run(  # type: ignore[no-untyped-def]
             first += count
         blanked, due_at, n = come(np.int64(BLOCK - 1), dead, blanked, due_at, due_end, due, n, clicks)
         counts[b] = n - before
+        explain(before, n, meaning, clicks[1])
         blanked = max(blanked - BLOCK, -(1 << 31))
         for d in range(due_at, due_end):
             due[0][d] -= BLOCK
@@ -322,16 +324,18 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         r.gap_scale,
         r.candidate_prob * live_prob,
         (r.basis_thresholds, r.intensity_thresholds, r.accept, r.accept_intensity),
-        r.cells,
+        r.cells.reshape(-1),
         (r.ways.landings.astype(np.uint32), r.ways.strays, r.ways.begets),
-        (r.landings.thresholds, r.landings.shifts, r.landings.arrivals_ps, r.landings.guide),
+        r.ways.detectors if not r.has_partners else np.arange(len(r.ways.detectors), dtype=np.uint8),
+        (r.landings.cells, r.landings.shifts, r.landings.arrivals_ps),
         (
             r.slot_ps,
             r.dead_slots,
             r.landings.reach_slots,
             int(is_plain if r.is_skipping else is_certain),
             r.detector_shift,
-            r.landings.guide_bits,
+            r.landings.bits,
+            alias_bits(r.cells.shape[1]),
         ),
         (r.afterpulse_threshold, r.afterpulse_tau_slots),
         r.is_skipping,
@@ -340,4 +344,9 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         (np.empty(room, np.int32), np.empty(room, np.uint8), np.empty(room, np.int32)),
         step,
     )
-    return explained(r, keys, first_block, counts, *(column[:count] for column in clicks)), Carry(blanked_to, *due)
+    offsets, codes, arrivals_ps = (column[:count] for column in clicks)
+    if r.has_partners:
+        drawn = explained(r, keys, first_block, counts, offsets, codes, arrivals_ps)
+    else:
+        drawn = Sample(counts, offsets, codes, arrivals_ps, np.zeros(count, dtype=np.uint8))
+    return drawn, Carry(blanked_to, *due)

@@ -13,13 +13,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from quantum_channel.alias import alias_table
 from quantum_channel.parameters import BadLinkError
 
-__all__ = ["FWHM_PER_SIGMA", "GUIDE_BITS", "Landing", "landing", "landing_table", "normal_share", "sigma_ps"]
+__all__ = ["FWHM_PER_SIGMA", "Landing", "landing", "landing_table", "normal_share", "sigma_ps"]
 
 FWHM_PER_SIGMA: Final = 2.0 * math.sqrt(2.0 * math.log(2.0))  # 2.3548 of a Gaussian
-# upper bits of a word that lead to its outcome at once, or nearly
-GUIDE_BITS: Final = 10
 # beyond this a uniform of 32 bits does not reach
 _REACH_SIGMAS: Final = 6.4
 
@@ -54,14 +53,14 @@ class Landing:
         thresholds: Shape (n-1,), uint64, ascending.
         shifts: Slots by which the click leaves its own. Shape (n,), int32.
         arrivals_ps: Arrival relative to the centre of the slot it lands in. Shape (n,), int32.
-        guide: First candidate outcome for the upper bits of a word. Shape (2^GUIDE_BITS,), int32.
+        cells: The same, as alias.py has it: another word for each outcome, as many words. Shape (2^bits,), uint64.
         reach_slots: Largest absolute shift.
     """
 
     thresholds: npt.NDArray[np.uint64]
     shifts: npt.NDArray[np.int32]
     arrivals_ps: npt.NDArray[np.int32]
-    guide: npt.NDArray[np.int32]
+    cells: npt.NDArray[np.uint64]
     reach_slots: int
 
 
@@ -93,11 +92,11 @@ def landing_table(times_ps: npt.NDArray[np.int64], below_prob: npt.NDArray[np.fl
     """
     thresholds = np.round(below_prob * 2.0**32).astype(np.uint64)
     shifts = np.floor(times_ps / period_ps + 0.5).astype(np.int32)
-    words = np.arange(1 << GUIDE_BITS, dtype=np.uint64) << np.uint64(32 - GUIDE_BITS)
+    counts = np.diff(thresholds.astype(np.int64), prepend=0, append=1 << 32)
     return Landing(
         thresholds=thresholds,
         shifts=shifts,
         arrivals_ps=np.round(times_ps - (shifts * period_ps if shifts.any() else 0)).astype(np.int32),
-        guide=np.searchsorted(thresholds, words, side="right").astype(np.int32),
+        cells=alias_table(counts.tolist()),
         reach_slots=int(np.abs(shifts).max()),
     )

@@ -13,6 +13,7 @@ import pytest
 from dense_link import Choices, Record, chosen, dense_record
 
 from qnetem.runtime.rng import BLOCK_PULSES, transmitter_choices
+from quantum_channel.alias import alias_table, word_counts
 from quantum_channel.conditions import conditions
 from quantum_channel.parameters import Parameters
 from quantum_channel.response import respond
@@ -207,8 +208,10 @@ def test_the_comparison_sees_a_wrong_cell(
     # three clicks in a hundred are taken for the first way to click
     parameters, (choices, dense) = CASES[case], reference(case)
     response = respond(parameters, plain_nature(parameters))
-    cells = response.cells.copy()
-    cells[:, 0] += np.uint64(2**32 * 3 // 100)
+    counts = [word_counts(row) * 97 // 100 for row in response.cells]
+    for ways in counts:
+        ways[0] += 2**32 - ways.sum()
+    cells = np.stack([alias_table(ways.tolist()) for ways in counts])
     wrong = record(sample(replace(response, cells=cells), KEYS, FIRST, BLOCKS, COLD)[0])
     assert distance(wrong, dense, choices, parameters, sigmas_apart) > 5
 

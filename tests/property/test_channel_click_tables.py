@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantum_channel.alias import word_counts
 from quantum_channel.clicks import ClickTable, click_table
 from quantum_channel.conditions import Attack, Conditions
 from quantum_channel.parameters import Parameters
@@ -108,7 +109,13 @@ def test_tables_are_probabilities_and_codes_mean_what_they_say(link: Parameters,
     if (ways.partners > 0).any():
         assert (ways.partners[ways.strays][ways.landings != UNIFORM] == STRAY).all()
     response = respond(link, nature)
-    assert (np.diff(response.cells.astype(np.float64), axis=1) >= 0).all()
+    for row, probs in zip(response.cells, table.cells.reshape(-1, table.cells.shape[-1]), strict=True):
+        counts = word_counts(row)
+        assert counts.sum() == 2**32
+        assert not counts[len(probs) :].any()
+        if probs.sum() > 0.0:
+            # each border between two ways is rounded to a word
+            assert np.abs(counts[: len(probs)] - probs / probs.sum() * 2**32).max() <= 1.001
     assert response.accept.max() <= 2**32
     assert 0 <= response.click_prob <= response.candidate_prob + ROUNDING
     assert abs(response.click_prob - float((clicks(table) * table.class_probs).sum())) < ROUNDING
