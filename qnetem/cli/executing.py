@@ -48,7 +48,9 @@ def execute(
         raise NotRunningError(f"testbed {plan.testbed} is not running")
     config = load_config(state.layout.config(node))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QNETEM_")}
-    environment |= environment_of(config, plan.topology_path) | {"PWD": config.state_dir}
+    environment |= environment_of(config, plan.processes[node].listeners, plan.topology_path) | {
+        "PWD": config.state_dir
+    }
     try:
         os.chdir(config.state_dir)
     except OSError as error:

@@ -28,7 +28,7 @@ def known_secrets(layout: Layout) -> tuple[list[bytes], list[str]]:
             return b""
 
     secrets.append(read(layout.secret))
-    secrets += [read(path).strip() for path in sorted(layout.storage_keys.glob("*"))]
+    secrets += [read(path).strip() for path in sorted(layout.storage_keys.glob("*/*"))]
     for path in sorted(layout.pki.rglob("*key.pem")):
         secrets += [line for line in read(path).splitlines() if not line.startswith(b"-----")]
     passwords = {path for path in (layout.pki / "mqtt").glob("*") if "." not in path.name}

@@ -68,8 +68,12 @@ class Layout:
 
     @property
     def storage_keys(self) -> Path:
-        """What keys at rest are sealed under, apart from the stores: a file for each node, `<node>.key`."""
+        """What keys at rest are sealed under, apart from the stores: a folder for each node."""
         return self.root / "storage-keys"
+
+    def storage_key(self, node: str) -> Path:
+        """Return the storage key of a node; in its folder a successor may lie, and nothing else."""
+        return self.storage_keys / node / "key"
 
     @property
     def audit_heads(self) -> Path:

@@ -18,7 +18,7 @@ def storage_key_path(topology: Topology, layout: Layout, node: str) -> Path:
     """Return the file that holds the storage key of a node: the operator's, or the testbed's own for that node."""
     if topology.storage_key_file is not None:
         return topology.path_of(topology.storage_key_file)
-    return layout.storage_keys / f"{node}.key"
+    return layout.storage_key(node)
 
 
 def prepare_storage_keys(topology: Topology, layout: Layout, processes: Mapping[str, ProcessPlan]) -> None:
@@ -34,8 +34,24 @@ def prepare_storage_keys(topology: Topology, layout: Layout, processes: Mapping[
         _check(topology.path_of(topology.storage_key_file))
         return
     for name, process in processes.items():
-        if KINDS[process.kind] == "node" and not (layout.state(name) / "keys.sqlite").exists():
-            make_storage_key(storage_key_path(topology, layout, name))
+        if KINDS[process.kind] != "node":
+            continue
+        path = layout.storage_key(name)
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            _adopt(layout.storage_keys / f"{name}.key", path)
+        except OSError as error:
+            raise StorageError(f"storage key {path}: {error.strerror}") from error
+        if not (layout.state(name) / "keys.sqlite").exists():
+            make_storage_key(path)
+
+
+def _adopt(old: Path, path: Path) -> None:
+    """Move a key, and its successor, from where they lay before each node had a folder."""
+    for here, there in ((next_path(old), next_path(path)), (old, path)):
+        if here.exists():
+            here.replace(there)
+            sync_folder(there.parent)
 
 
 def _check(path: Path) -> None:

@@ -3,14 +3,24 @@
 Addresses, names and paths, as the node itself was told them; a credential is named by its path, never by its value.
 """
 
+from collections.abc import Mapping
+
 from qnetem.runtime import identity
 from qnetem.v1 import process_pb2
 
 __all__ = ["environment_of"]
 
 
-def environment_of(config: process_pb2.ProcessConfig, topology_path: str) -> dict[str, str]:
-    """Return the variables of a node that was told `config`; what it does not have is left out."""
+def environment_of(
+    config: process_pb2.ProcessConfig, listeners: Mapping[str, str], topology_path: str
+) -> dict[str, str]:
+    """Return the variables of a node that was told `config`; what it does not have is left out.
+
+    Args:
+        config: What the node was told.
+        listeners: Where this machine finds its listeners; a container binds others.
+        topology_path: The topology file.
+    """
     found = {
         "QNETEM_TESTBED": config.testbed,
         "QNETEM_NODE": config.name,
@@ -22,10 +32,9 @@ def environment_of(config: process_pb2.ProcessConfig, topology_path: str) -> dic
         "QNETEM_KEY_PATH": config.credentials.key_path,
         "QNETEM_AUTHORITY_PATH": config.credentials.authority_path,
     }
-    for listener, address in config.listeners.ListFields():
-        found[f"QNETEM_{listener.name.upper()}_ADDRESS"] = address
-    if config.listeners.https:
-        found["QNETEM_KME_URL"] = f"https://{config.listeners.https}"
+    found |= {f"QNETEM_{listener.upper()}_ADDRESS": address for listener, address in listeners.items()}
+    if listeners.get("https"):
+        found["QNETEM_KME_URL"] = f"https://{listeners['https']}"
     if config.HasField("telemetry"):
         telemetry = config.telemetry
         found |= {

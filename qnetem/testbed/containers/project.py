@@ -122,7 +122,8 @@ def _binds(process: ProcessPlan, topology: Topology, layout: Layout, files: Proj
     yield _bind(layout.authority, is_read_only=True)
     yield _bind(layout.party(KINDS[process.kind], name), is_read_only=True)
     if process.kind == process_pb2.PROCESS_KIND_NODE:
-        yield _bind(files.storage_keys[name], is_read_only=True)
+        # the folder: a rotation lays a successor beside the key, and puts it in its place
+        yield _bind(files.storage_keys[name].parent, is_read_only=True)
     if process.kind == process_pb2.PROCESS_KIND_BROKER:
         yield _bind(layout.mqtt_users(topology.telemetry.broker), is_read_only=True)
     elif topology.has_broker:

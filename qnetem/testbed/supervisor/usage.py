@@ -13,6 +13,7 @@ __all__ = ["read_usages"]
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 # fields of /proc/<pid>/stat after the command, by their numbers in proc_pid_stat(5); stime follows utime
+_PPID: Final = 4 - 3
 _PGRP: Final = 5 - 3
 _UTIME: Final = 14 - 3
 _THREADS: Final = 20 - 3
@@ -20,15 +21,17 @@ _PSS: Final = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 def read_usages(pids: Mapping[str, int]) -> list[supervisor_pb2.ProcessUsage]:
-    """Return what each process and the rest of its process group use, by name. Takes about three milliseconds for each.
+    """Return what each process and what it has started use, by name. Takes about three milliseconds for each.
 
-    Every process of a testbed leads a group of its own, in which is what it has started. One that has ended meanwhile
-    is left out.
+    Every process of a testbed leads a group of its own, in which is what it has started; of a container the first is
+    known, and all others descend from it. One that has ended meanwhile is left out.
     """
     names = {pid: name for name, pid in pids.items()}
     found: dict[str, supervisor_pb2.ProcessUsage] = {}
-    for pid, group, cpu_s, threads in _processes():
-        name = names.get(pid) or names.get(group)
+    processes = list(_processes())
+    parents = {pid: parent for pid, parent, *_ in processes}
+    for pid, _, group, cpu_s, threads in processes:
+        name = names.get(pid) or names.get(group) or _name_above(pid, names, parents)
         if name is None:
             continue
         usage = found.setdefault(name, supervisor_pb2.ProcessUsage(name=name, pid=pids[name]))
@@ -39,8 +42,16 @@ def read_usages(pids: Mapping[str, int]) -> list[supervisor_pb2.ProcessUsage]:
     return [found[name] for name in pids if name in found]
 
 
-def _processes() -> Iterator[tuple[int, int, float, int]]:
-    """Yield pid, process group, CPU seconds and number of threads of every process of the machine."""
+def _name_above(pid: int, names: Mapping[int, str], parents: Mapping[int, int]) -> str | None:
+    """Return the name of the nearest ancestor that has one."""
+    while pid := parents.get(pid, 0):
+        if pid in names:
+            return names[pid]
+    return None
+
+
+def _processes() -> Iterator[tuple[int, int, int, float, int]]:
+    """Yield pid, parent, process group, CPU seconds and number of threads of every process of the machine."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
             continue
@@ -50,7 +61,7 @@ def _processes() -> Iterator[tuple[int, int, float, int]]:
         except OSError:  # ended meanwhile
             continue
         cpu_s = (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / _TICKS_PER_S
-        yield int(folder.name), int(fields[_PGRP]), cpu_s, int(fields[_THREADS])
+        yield int(folder.name), int(fields[_PPID]), int(fields[_PGRP]), cpu_s, int(fields[_THREADS])
 
 
 def _pss_bytes(pid: int) -> int:

@@ -182,7 +182,7 @@ async def left_behind(layout: Layout) -> tuple[dict[str, list[Pool]], list[str],
     faults: list[str] = []
     given: dict[str, set[str]] = {}
     for node in NODES:
-        key_path = layout.storage_keys / f"{node}.key"
+        key_path = layout.storage_key(node)
         path = layout.state(node) / "keys.sqlite"
         async with open_store(path, key_path=key_path) as store:
             pools[node] = await store.pools()

@@ -33,7 +33,7 @@ def pair() -> dict[str, Any]:
 
 async def spend_all(lab: Lab, node: str, peer: str) -> None:
     """Take every pad that a node has, of the store of a node that has ended."""
-    key_path = lab.layout.storage_keys / f"{node}.key"
+    key_path = lab.layout.storage_key(node)
     async with open_store(lab.layout.state(node) / "keys.sqlite", key_path=key_path) as store:
         for bits in (1 << 16, 1 << 12, 128):
             with suppress(PadsExhaustedError):

@@ -105,7 +105,7 @@ def test_a_failed_test_reports_how_to_run_it_again_links_events_and_logs(project
         [
             "*NotInTimeError: not within 100ms: a miracle",
             "*- qnetem testbed pair -*",
-            "run again: python -m pytest tests/test_it.py::test_it --qnetem-seed 11",
+            "run again: python -m pytest tests/test_it.py::test_it --qnetem-seed 11*",
             "artifacts: * files in *saved/tests-test_it.py-test_it/pair",
             "*- qnetem testbed pair: links -*",
             "alice-bob: alice *",

@@ -33,14 +33,14 @@ def test_each_node_gets_one_and_keeps_it(layout: Layout, topology_of: Callable[.
     topology = topology_of(2)
     processes, _ = planned(topology)
     prepare_storage_keys(topology, layout, processes)
-    texts = {path.name: path.read_text() for path in layout.storage_keys.iterdir()}
-    assert set(texts) == {"n0.key", "n1.key"}
+    texts = {node: layout.storage_key(node).read_text() for node in ("n0", "n1")}
+    assert {path.name for path in layout.storage_keys.iterdir()} == {"n0", "n1"}
     assert len(set(texts.values())) == 2
     assert all(re.fullmatch(r"[0-9a-f]{64}\n", text) for text in texts.values())
-    assert {path.stat().st_mode & 0o777 for path in layout.storage_keys.iterdir()} == {0o600}
+    assert {layout.storage_key(node).stat().st_mode & 0o777 for node in texts} == {0o600}
     assert all(layout.state(node) not in storage_key_path(topology, layout, node).parents for node in ("n0", "n1"))
     prepare_storage_keys(topology, layout, processes)
-    assert texts == {path.name: path.read_text() for path in layout.storage_keys.iterdir()}
+    assert texts == {node: layout.storage_key(node).read_text() for node in texts}
     found, _ = known_secrets(layout)
     assert {text.strip().encode() for text in texts.values()} <= set(found), "a report of a fault would tell them"
 
@@ -52,7 +52,19 @@ def test_a_key_that_is_gone_is_not_made_anew_for_a_store_that_needs_it(
     layout.state("n0").mkdir(parents=True)
     (layout.state("n0") / "keys.sqlite").touch()
     prepare_storage_keys(topology, layout, planned(topology)[0])
-    assert [path.name for path in layout.storage_keys.iterdir()] == ["n1.key"]
+    assert [path.parent.name for path in layout.storage_keys.glob("*/*")] == ["n1"]
+
+
+def test_a_key_and_its_successor_are_adopted_from_where_they_lay_before(
+    layout: Layout, topology_of: Callable[..., Topology]
+) -> None:
+    topology = topology_of(2)
+    processes, _ = planned(topology)
+    for end in ("", ".next"):
+        (layout.storage_keys / f"n0.key{end}").write_text(f"old{end}")
+    prepare_storage_keys(topology, layout, processes)
+    assert [layout.storage_key("n0").with_name(name).read_text() for name in ("key", "key.next")] == ["old", "old.next"]
+    assert {path.name for path in layout.storage_keys.iterdir()} == {"n0", "n1"}
 
 
 @pytest.mark.parametrize(
