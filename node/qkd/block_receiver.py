@@ -27,14 +27,14 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
         raise SessionRefusedError(f"block {block_id}: {start.sifted_bits} sifted bits there, {len(raw.z_bits)} here")
     cascade = await asyncio.to_thread(CascadeReceiver, raw.z_bits, start.permutation_seed, start.qber_estimate_prob)
     await _correct(job, cascade)
-    errors = np.bincount(raw.z_intensities[cascade.error_positions], minlength=len(raw.z_counts))
-    job.error_count = int(errors.sum())
+    bits, errors = await asyncio.to_thread(_corrected, job, cascade)
+    job.error_count = sum(errors)
     qber_prob = job.error_count / len(raw.z_bits)
     await wire.send(
         block_corrected=link_session_pb2.BlockCorrected(
             block_id=block_id,
             disclosed_bits=cascade.disclosed_count,
-            error_counts=errors.tolist(),
+            error_counts=errors,
             x_error_counts=raw.x_error_counts.tolist(),
         )
     )
@@ -42,7 +42,7 @@ async def receive_block(job: BlockJob, start: link_session_pb2.BlockStart) -> No
     if seed.secret_bits == 0:
         job.dropped(shortened(seed.reason), qber_prob)
         return
-    reason = await _prepare(job, cascade, seed)
+    reason = await _prepare(job, bits, seed)
     crashpoint.reach(PREPARED_RECEIVER)
     if not reason:
         try:
@@ -91,16 +91,22 @@ def _next_round(cascade: CascadeReceiver, parities: packed.Bits) -> ParityQuerie
     return cascade.next_queries()
 
 
-async def _prepare(job: BlockJob, cascade: CascadeReceiver, seed: link_session_pb2.BlockSeed) -> str:
+def _corrected(job: BlockJob, cascade: CascadeReceiver) -> tuple[packed.Bits, list[int]]:
+    """Return the bits as corrected, and how many of them were wrong, by intensity."""
+    intensities = job.raw.z_intensities.take(cascade.error_positions)
+    return cascade.bits, np.bincount(intensities, minlength=len(job.raw.z_counts)).tolist()
+
+
+async def _prepare(job: BlockJob, bits: packed.Bits, seed: link_session_pb2.BlockSeed) -> str:
     """Hold the secret PREPARED; return why not, or nothing."""
     sifted = len(job.raw.z_bits)
     if seed.secret_bits > sifted:
         raise SessionRefusedError(f"block {job.block_id}: {seed.secret_bits} secret bits of {sifted} sifted ones")
-    tag = await asyncio.to_thread(polynomial_hash, cascade.bits, seed.hash_key)
+    tag = await asyncio.to_thread(polynomial_hash, bits, seed.hash_key)
     if not hmac.compare_digest(tag, seed.hash):
         return "verification"
     toeplitz_seed = packed.unpack(seed.toeplitz_seed, sifted + seed.secret_bits - 1)
-    secret = await asyncio.to_thread(toeplitz_hash, cascade.bits, toeplitz_seed, seed.secret_bits)
+    secret = await asyncio.to_thread(toeplitz_hash, bits, toeplitz_seed, seed.secret_bits)
     try:
         await job.hold(secret, BlockRole.RECEIVER)
     except StorageError as error:

@@ -175,9 +175,13 @@ class BlockAssembler:
         self._ramp_bits = tuple(ramp_bits)
         self._intensity_count = intensity_count
         self._number = 0
-        # an event to a byte: a block of 10^7 bits is long under way
+        self._begin()
+
+    def _begin(self) -> None:
+        # Z bits with their intensities, one to a byte: a block of 10^7 bits is long under way
         self._parts: list[U8] = []
         self._z_count = 0
+        self._z_counts, self._x_counts, self._x_error_counts = (self._counts(np.zeros(0, np.uint8)) for _ in range(3))
 
     @property
     def number(self) -> int:
@@ -209,28 +213,33 @@ class BlockAssembler:
         while len(z_positions) - used >= (missing := self.block_bits - self._z_count):
             used += missing
             end = int(z_positions[used - 1]) + 1
-            self._parts.append(codes[start:end])
+            self._take(codes[start:end])
             blocks.append(self._finished())
             start = end
-        # a copy, so that a long part is not held for the sake of its last events
-        self._parts.append(codes[start:].copy() if start else codes)
-        self._z_count += len(z_positions) - used
+        self._take(codes[start:])
         return blocks
+
+    def _take(self, codes: U8) -> None:
+        """Sort events of the block under assembly by basis, so that little is left to do when it is complete."""
+        is_x = codes & np.uint8(_X) > 0
+        in_z, in_x = codes.take(np.flatnonzero(~is_x)), codes.take(np.flatnonzero(is_x))
+        self._parts.append(in_z)
+        self._z_count += len(in_z)
+        self._z_counts += self._counts(in_z)
+        self._x_counts += self._counts(in_x)
+        self._x_error_counts += self._counts(in_x.compress(in_x & np.uint8(_ERROR)))
 
     def _finished(self) -> RawBlock:
         codes = np.concatenate(self._parts)
-        is_x = codes & _X > 0
-        in_z, in_x = codes.take(np.flatnonzero(~is_x)), codes.take(np.flatnonzero(is_x))
-        del codes
         block = RawBlock(
             self._number,
-            in_z & np.uint8(_BIT),
-            in_z >> np.uint8(_INTENSITY),
-            self._counts(in_z),
-            self._counts(in_x),
-            self._counts(in_x[in_x & _ERROR > 0]),
+            codes & np.uint8(_BIT),
+            codes >> np.uint8(_INTENSITY),
+            self._z_counts,
+            self._x_counts,
+            self._x_error_counts,
         )
-        self._parts, self._z_count = [], 0
+        self._begin()
         self._number += 1
         return block
 

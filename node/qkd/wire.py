@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from node.keys.records import PadsExhaustedError
 from node.qkd.authentication import LinkAuthentication, padded
 from node.qkd.errors import PeerSilentError
+from node.qkd.patience import Patience
 from node.qkd.transcript import Transcript
 from qnetem.runtime.clock import Clock, to_time
 from qnetem.v1 import link_session_pb2
@@ -211,7 +212,7 @@ class Wire(Generic[_Out, _In]):
         """
         while True:
             try:
-                async with asyncio.timeout(SILENCE_MS / 1000):
+                async with Patience(SILENCE_MS / 1000):
                     message: _In = await anext(self._incoming)
             except StopAsyncIteration:
                 return None
