@@ -44,4 +44,4 @@ def pulse_indices(
     indices = np.repeat(starts, block_counts) + offsets
     if len(indices) and int(indices.min()) < 0:
         raise BadInputError("a slot lies before pulse 0")
-    return indices.astype(np.uint64)
+    return indices.view(np.uint64)

@@ -74,8 +74,9 @@ class Receiver:
             BadInputError: The arrays do not fit together.
         """
         indices = pulse_indices(first_block, block_counts, offsets)
-        inside = (indices >= np.uint64(train.start * BLOCK_PULSES)) & (indices < np.uint64(train.stop * BLOCK_PULSES))
-        if not inside.all():
+        first, end = train.start * BLOCK_PULSES, train.stop * BLOCK_PULSES
+        if len(indices) and not (first <= int(indices.min()) and int(indices.max()) < end):
+            inside = (indices >= np.uint64(first)) & (indices < np.uint64(end))
             blocks = np.repeat(np.arange(len(block_counts)), block_counts)[inside]
             block_counts = np.bincount(blocks, minlength=len(block_counts)).astype(np.uint32)
             indices, offsets, detectors = indices[inside], offsets[inside], detectors[inside]
@@ -87,8 +88,6 @@ class Receiver:
             cross_click_count = int(is_cross.sum())
             bases = np.where(is_cross, bases, in_z == 0).astype(np.uint8)
             masks = np.where(bases == 1, in_x, in_z)
-        is_double = masks == _DOUBLE
-        bits = np.where(is_double, double_bits, masks == 2).astype(np.uint8)
-        return Detections(
-            first_block, block_counts, offsets, bases, bits, int(is_double.sum()), cross_click_count, detectors
-        )
+        bits, doubles = masks >> np.uint8(1) & np.uint8(1), np.flatnonzero(masks == _DOUBLE)
+        bits[doubles] = double_bits[doubles]
+        return Detections(first_block, block_counts, offsets, bases, bits, len(doubles), cross_click_count, detectors)

@@ -67,14 +67,15 @@ class CascadeTransmitter:
         disclosed_count: Parities answered.
     """
 
-    def __init__(self, bits: Bits, permutation_seed: int) -> None:
-        """Raises BadInputError: `bits` are no bits or none, or the seed is not in 0 .. 2^64-1."""
+    def __init__(self, bits: Bits, permutation_seed: int, *, is_compiled: bool | None = None) -> None:
+        """Answer for `bits`, uint8[n]; arguments and errors as of CascadeReceiver."""
         self._layout = Layout(len(bits), permutation_seed)
         self._rows = self._layout.rows(checked(bits, "bits to reconcile"))
         # parity of the first i bits of each pass: a range is the difference of two
         self._prefixes = np.zeros((ORDERED_PASSES, self._layout.position_count + 1), dtype=np.uint8)
+        accumulate = _kernels(is_compiled).prefix_parities
         for number, prefixes in enumerate(self._prefixes):
-            np.bitwise_xor.accumulate(self._layout.ordered_pass(self._rows, number), out=prefixes[1:])
+            accumulate(self._layout.ordered_pass(self._rows, number), prefixes[1:])
         self.disclosed_count = 0
 
     def answer(self, queries: ParityQueries) -> Bits:

@@ -6,7 +6,7 @@ import numpy as np
 from node.qkd import reconciliation_kernels as kernels
 from qnetem.runtime.rng_compiled import philox4x32
 
-__all__ = ["absorb", "ask", "pass_words", "range_parities"]
+__all__ = ["absorb", "ask", "pass_words", "prefix_parities", "range_parities"]
 
 _FIND = "(int64, int32[:,::1], int32[:,::1], uint8[:,::1], uint8[:,::1], uint8[:,::1], uint8[:,::1], int64[::1], "
 _QUERIES = "uint8[::1], int64[::1], int64[::1]"
@@ -27,6 +27,15 @@ ask = numba.njit(
     cache=True,
     nogil=True,
 )(kernels.ask)
+
+
+@numba.njit("void(uint8[::1], uint8[::1])", cache=True, nogil=True)
+def prefix_parities(bits, prefixes):  # type: ignore[no-untyped-def]
+    """Write the parity of bits[: i + 1] to prefixes[i] (see reconciliation_kernels)."""
+    parity = np.uint8(0)
+    for i in range(len(bits)):
+        parity ^= bits[i]
+        prefixes[i] = parity
 
 
 @numba.njit("void(uint8[:,::1], " + _QUERIES + ", uint8[::1])", cache=True, nogil=True)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CONTRADICTION", "NO_NODE", "absorb", "ask", "range_parities"]
+__all__ = ["CONTRADICTION", "NO_NODE", "absorb", "ask", "prefix_parities", "range_parities"]
 
 NO_NODE: Final = 0x3F
 CONTRADICTION: Final = -1
@@ -26,6 +26,11 @@ _GATHER_LIMIT: Final = 1 << 22
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+
+
+def prefix_parities(bits: U8, prefixes: U8) -> None:
+    """Write the parity of bits[: i + 1] to prefixes[i]. Each uint8[n]."""
+    np.bitwise_xor.accumulate(bits, out=prefixes)
 
 
 def range_parities(ordered: U8, passes: U8, starts: I64, lengths: I64, parities: U8) -> None:
