@@ -1,7 +1,7 @@
 """qnetem.testbed.plan: which processes a topology needs and what each of them carries. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from qnetem.runtime.errors import BadInputError
@@ -58,6 +58,8 @@ class ProcessPlan:
         room: Module that exports `serve(process)`; the zygote forks it, or `python -m` runs its package.
         is_exec: Started as a program of its own, not forked.
         command: Started instead of the room, with `--config FILE`.
+        folder: Where the command runs; "": where the supervisor does.
+        image: What a container of it runs; None: ours.
         links: Ids of the links that it ends or carries.
         listeners: "host:port" by the names of the fields of Listeners.
     """
@@ -67,6 +69,8 @@ class ProcessPlan:
     room: str
     is_exec: bool = False
     command: tuple[str, ...] | None = None
+    folder: str = ""
+    image: str | None = None
     links: tuple[str, ...] = ()
     listeners: Mapping[str, str] = field(default_factory=dict)
 
@@ -188,11 +192,16 @@ def planned(
             yield make(name, process_pb2.PROCESS_KIND_QUANTUM_CHANNEL, links)
         for node in topology.nodes.values():
             ends = tuple(link.id for link in topology.links_of(node.name))
-            yield make(node.name, process_pb2.PROCESS_KIND_NODE, ends, is_exec=node.spawn == "exec")
+            plan = make(node.name, process_pb2.PROCESS_KIND_NODE, ends, is_exec=node.spawn == "exec")
+            if plan.command is None and node.command is not None:
+                plan = replace(plan, command=node.command, folder=folder)
+            yield replace(plan, image=node.image)
+
+    folder = "" if topology.path is None else str(topology.path.parent)
 
     def make(name: str, kind: int, links: tuple[str, ...] = (), *, is_exec: bool = False) -> ProcessPlan:
         command = tuple(wanted[name]) if name in wanted else None
-        return ProcessPlan(name, kind, rooms[kind], is_exec, command, links)
+        return ProcessPlan(name, kind, rooms[kind], is_exec, command, links=links)
 
     processes: dict[str, ProcessPlan] = {}
     for plan in plans():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from google.protobuf import json_format
 
-from qnetem.runtime.errors import StartError, StorageError
+from qnetem.runtime.errors import BadInputError, StartError, StorageError
 from qnetem.testbed import linux
 from qnetem.testbed.addresses import LocalAddresses, port_wishes, with_listeners
 from qnetem.testbed.configs import ConfigMaker
@@ -51,6 +51,8 @@ def prepare(
     """
     if runtime == "compose":
         topology = containable(topology)
+    else:
+        _refuse_images(topology, commands)
     broker_program = _mosquitto() if topology.telemetry.broker == "mosquitto" else ""
     _check_files(topology)
     processes, links = planned(topology, rooms=rooms, commands=commands)
@@ -93,6 +95,12 @@ def prepare(
     state.write_ports(ports)
     state.write_plan(plan)
     return plan
+
+
+def _refuse_images(topology: Topology, commands: Mapping[str, Sequence[str]]) -> None:
+    for node in topology.nodes.values():
+        if node.image is not None and node.command is None and node.name not in commands:
+            raise BadInputError(f"node {node.name}: {node.image} is an image; without containers a command is needed")
 
 
 def _mosquitto() -> str:

@@ -44,6 +44,10 @@ class RunFolder:
         """Return the socket to which the process with this number tells that it lives."""
         return self.path / f"n{index}"
 
+    def heartbeat(self, index: int) -> Path:
+        """Return the file that the process with this number may touch instead."""
+        return self.path / f"h{index}"
+
     def create(self) -> None:
         """Make the folder, for this user alone.
 

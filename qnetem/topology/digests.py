@@ -4,13 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from qnetem.topology.model import Topology
 
 __all__ = ["digest"]
+
+
+_LATER: Final = ("command", "image")
 
 
 def digest(topology: Topology) -> str:
@@ -27,5 +30,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if is_dataclass(value):
-        return {each.name: getattr(value, each.name) for each in fields(value)}
+        content = {each.name: getattr(value, each.name) for each in fields(value)}
+        # what came later counts where it is said, so that the digests of other files stay what they were
+        return {key: each for key, each in content.items() if key not in _LATER or each is not None}
     raise TypeError(f"a {type(value).__name__} has no place in a digest")

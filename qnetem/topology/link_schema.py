@@ -3,6 +3,7 @@
 Importing this imports pydantic (0.1 s): only the reader does, when it reads.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
@@ -33,6 +34,7 @@ __all__ = [
     "EnvironmentName",
     "ExternalBlock",
     "FileName",
+    "ImageName",
     "Label",
     "LinkBlock",
     "Placement",
@@ -41,10 +43,12 @@ __all__ = [
     "ProtocolBlock",
     "QuantumBlock",
     "Username",
+    "Word",
     "block_of",
 ]
 
 _LONGEST_LINE: Final = 1024
+_IMAGE: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._/:@-]*[0-9A-Za-z])?")
 
 
 class Block(BaseModel):
@@ -101,11 +105,19 @@ def _line(what: str) -> PlainValidator:
     return PlainValidator(checked)
 
 
+def _image(value: object) -> str:
+    if isinstance(value, str) and len(value) <= _LONGEST_LINE and _IMAGE.fullmatch(value):
+        return value
+    raise ValueError(f"expected the name of an image, got {shown(value)}")
+
+
 Label = Annotated[str, PlainValidator(label), WithJsonSchema({"type": "string", "pattern": LABEL_PATTERN})]
 Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$"})]
 FileName = Annotated[str, _line("the path of a file"), WithJsonSchema({"type": "string", "minLength": 1})]
 SaeName = Annotated[str, _line("the id of an SAE"), WithJsonSchema({"type": "string", "minLength": 1})]
 Username = Annotated[str, _line("a user name"), WithJsonSchema({"type": "string", "minLength": 1})]
+Word = Annotated[str, _line("a word of a command"), WithJsonSchema({"type": "string", "minLength": 1})]
+ImageName = Annotated[str, PlainValidator(_image), WithJsonSchema({"type": "string", "pattern": _IMAGE.pattern})]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Placement = Literal["link", "group", "one"]
 if TYPE_CHECKING:

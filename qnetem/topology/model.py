@@ -47,6 +47,10 @@ class Node:
     kind: Literal["endpoint", "trusted-relay"] = "endpoint"
     spawn: Literal["zygote", "exec"] = "zygote"
     ports: Ports = Ports()
+    # Of another make: the program that runs instead of ours, with `--config FILE`, in the topology's folder; and the
+    # image that containers run instead of ours.
+    command: tuple[str, ...] | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

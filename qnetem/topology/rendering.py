@@ -31,7 +31,9 @@ def as_file(topology: Topology) -> dict[str, Any]:
     for node in topology.nodes.values():
         ports = {key: getattr(node.ports, key) for key in ("peer", "management", "https", "metrics")}
         ports = {key: port for key, port in ports.items() if port is not None}
-        nodes[node.name] = {"kind": node.kind, "spawn": node.spawn} | ({"ports": ports} if ports else {})
+        make = {"command": list(node.command) if node.command else None, "image": node.image}
+        make = {key: value for key, value in make.items() if value is not None}
+        nodes[node.name] = {"kind": node.kind, "spawn": node.spawn} | ({"ports": ports} if ports else {}) | make
     control = topology.control_plane
     return {
         "apiVersion": "qnetem/v1",

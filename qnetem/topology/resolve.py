@@ -130,7 +130,11 @@ def resolved(file: File, series: Mapping[int, tuple[Series, ...]] | None = None,
     for name, node in network.nodes.items():
         chosen = network.defaults.node.given() | node.given()
         ports = Ports(**node.ports.given())
-        nodes[name] = Node(name, chosen.get("kind", "endpoint"), chosen.get("spawn", "zygote"), ports)
+        command = tuple(node.command) if node.command is not None else None
+        if command is not None:
+            chosen["spawn"] = "exec"
+        make = chosen.get("kind", "endpoint"), chosen.get("spawn", "zygote")
+        nodes[name] = Node(name, *make, ports, command, node.image)
     return Topology(
         name=file.name,
         seed=file.seed,

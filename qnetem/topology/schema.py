@@ -14,6 +14,7 @@ from qnetem.topology.link_schema import (
     ClassicalBlock,
     EnvironmentName,
     FileName,
+    ImageName,
     Label,
     LinkBlock,
     Placement,
@@ -22,6 +23,7 @@ from qnetem.topology.link_schema import (
     ProtocolBlock,
     QuantumBlock,
     Username,
+    Word,
     block_of,
 )
 from qnetem.topology.policies import POLICY, policy_contradiction
@@ -66,6 +68,16 @@ class NodeBlock(NodeDefaultsBlock):
     """A network node."""
 
     ports: PortsBlock = Field(default_factory=PortsBlock, description="Fixed ports of its listeners.")
+    command: Annotated[list[Word], Field(min_length=1)] | None = Field(
+        default=None, description="A program of another make, run with `--config FILE` in the topology's folder."
+    )
+    image: ImageName | None = Field(default=None, description="Of another make: what containers run instead of ours.")
+
+    @model_validator(mode="after")
+    def _one_make(self) -> "NodeBlock":
+        if self.command is not None and self.given().get("spawn") == "zygote":
+            raise ValueError("spawn: a command is executed, never forked from the zygote")
+        return self
 
 
 class DefaultsBlock(Block):

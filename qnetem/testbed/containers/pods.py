@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from qnetem.testbed.containers.services import (
+    HEARTBEAT,
     HEARTBEAT_TEST,
     HOME,
     MOSQUITTO,
@@ -13,6 +14,7 @@ from qnetem.testbed.containers.services import (
     USER,
     Limits,
     command,
+    entrypoint,
     limits,
 )
 from qnetem.testbed.plan import ProcessPlan
@@ -66,9 +68,11 @@ def pod(naming: Naming, plan: ProcessPlan) -> dict[str, Any]:
     test = ["sh", "-c", MQTT_TEST if is_broker else HEARTBEAT_TEST]
     container = {
         "name": "process",
-        "image": MOSQUITTO if is_broker else naming.image,
+        "image": MOSQUITTO if is_broker else plan.image or naming.image,
         # the image's own entry point makes ready what its read-only root cannot hold
         **({"command": words} if is_broker else {"args": words}),
+        **({"command": list(instead)} if (instead := entrypoint(plan)) else {}),
+        **({"env": [{"name": "QNETEM_HEARTBEAT", "value": HEARTBEAT}]} if plan.image is not None else {}),
         "startupProbe": _probe(test, period_s=2, failures=60),
         "readinessProbe": _probe(test, period_s=5, failures=2),
         "livenessProbe": _probe(test, period_s=5, failures=3),

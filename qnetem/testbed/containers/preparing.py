@@ -74,6 +74,7 @@ def write_project(
     files = ProjectFiles(
         notify={name: state.run_folder.notify_socket(index) for index, name in enumerate(plan.processes)},
         storage_keys={name: storage_key_path(topology, layout, name) for name in topology.nodes},
+        heartbeats={name: state.run_folder.heartbeat(index) for index, name in enumerate(plan.processes)},
     )
     user = f"{os.getuid()}:{os.getgid()}"
     text = project_text(topology, plan, nets, ports, layout, files, image_name(), user)

@@ -6,14 +6,14 @@ What a container sees of the state folder lies at the same paths as outside: its
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from qnetem.runtime.liveness import NOTIFY_SOCKET
+from qnetem.runtime.liveness import HEARTBEAT, NOTIFY_SOCKET
 from qnetem.testbed.addresses import HOST, listener_key
 from qnetem.testbed.containers.networks import Network, service_ports
-from qnetem.testbed.containers.services import limits, program
+from qnetem.testbed.containers.services import entrypoint, limits, program
 from qnetem.testbed.layout import Layout
 from qnetem.testbed.plan import KINDS, ProcessPlan, TestbedPlan
 from qnetem.topology.model import Topology
@@ -33,10 +33,12 @@ class ProjectFiles:
     Attributes:
         notify: The socket of each process, see sd_notify(3).
         storage_keys: What each node's keys at rest are sealed under.
+        heartbeats: Files that processes of another make may touch instead.
     """
 
     notify: Mapping[str, Path]
     storage_keys: Mapping[str, Path]
+    heartbeats: Mapping[str, Path] = field(default_factory=dict)
 
 
 def project_name(testbed: str, root: Path) -> str:
@@ -70,7 +72,8 @@ def project_text(
     def service(process: ProcessPlan) -> dict[str, Any]:
         most = limits(process)
         return {
-            "image": image,
+            "image": process.image or image,
+            **({"entrypoint": list(instead)} if (instead := entrypoint(process)) else {}),
             "command": [*program(process), "--config", str(layout.config(process.name))],
             "user": user,
             "init": True,
@@ -82,6 +85,7 @@ def project_text(
             "environment": {
                 NOTIFY_SOCKET: str(files.notify[process.name]),
                 LOG: str(layout.log(process.name)),
+                **({HEARTBEAT: str(files.heartbeats[process.name])} if process.image is not None else {}),
                 "HOME": "/tmp",  # noqa: S108
             },
             "networks": {
@@ -119,6 +123,8 @@ def _binds(process: ProcessPlan, topology: Topology, layout: Layout, files: Proj
     yield _bind(layout.journal(name))
     yield _bind(layout.log(name))
     yield _bind(files.notify[name])
+    if process.image is not None:
+        yield _bind(files.heartbeats[name])
     yield _bind(layout.authority, is_read_only=True)
     yield _bind(layout.party(KINDS[process.kind], name), is_read_only=True)
     if process.kind == process_pb2.PROCESS_KIND_NODE:

@@ -8,6 +8,7 @@ from typing import Final
 from qnetem import __version__
 from qnetem.testbed.containers.networks import CARRIERS, Network, networks
 from qnetem.testbed.containers.services import (
+    HEARTBEAT,
     HEARTBEAT_TEST,
     HOME,
     MOSQUITTO,
@@ -16,6 +17,7 @@ from qnetem.testbed.containers.services import (
     USER,
     Limits,
     command,
+    entrypoint,
     host_ports,
     limits,
     refuse_what_cannot_be,
@@ -29,6 +31,7 @@ __all__ = [
     "AS_ROOT",
     "FILLING",
     "Deployment",
+    "another_make",
     "bounds",
     "compose_files",
     "flow",
@@ -168,6 +171,7 @@ class _Compose:
     def _process(self, plan: ProcessPlan) -> Iterator[str]:
         yield f"  {plan.name}:"
         yield "    <<: *process"
+        yield from another_make(plan)
         yield f"    command: {flow(command(self._topology.name, plan))}"
         if plan.kind == process_pb2.PROCESS_KIND_NODE:
             yield f'    ports: ["127.0.0.1:{self._ports[plan.name]}:8443"]'
@@ -227,6 +231,16 @@ x-hardened: &hardened
 def image() -> str:
     """Return what ours run in: of this version, or what the environment says."""
     return f"${{QNETEM_IMAGE:-qnetem:{__version__}}}"
+
+
+def another_make(plan: ProcessPlan, told: str = "") -> Iterator[str]:
+    """Yield the lines that put an image of another make in the place of ours; `told`: what its environment says too."""
+    if plan.image is not None:
+        yield f"    image: {plan.image}"
+        if words := entrypoint(plan):
+            yield f"    entrypoint: {flow(words)}"
+        # what our image says by itself
+        yield f"    environment: {{QNETEM_HEARTBEAT: {HEARTBEAT}{told}}}"
 
 
 def health(test: str) -> str:

@@ -12,6 +12,7 @@ from qnetem.topology.model import Topology
 from qnetem.v1 import process_pb2
 
 __all__ = [
+    "HEARTBEAT",
     "HEARTBEAT_TEST",
     "HELPERS",
     "HOME",
@@ -22,6 +23,7 @@ __all__ = [
     "Limits",
     "command",
     "config_path",
+    "entrypoint",
     "host_ports",
     "limits",
     "program",
@@ -38,7 +40,8 @@ HELPERS: Final = ("pki", OPERATOR, "prometheus", "authority")
 USER: Final = 10001
 MOSQUITTO: Final = "eclipse-mosquitto:2"
 # for a shell, in the container: the heartbeat is fresh
-HEARTBEAT_TEST: Final = "[ $(( $(date +%s) - $(stat -c %Y /run/qnetem/heartbeat) )) -lt 5 ]"
+HEARTBEAT: Final = "/run/qnetem/heartbeat"
+HEARTBEAT_TEST: Final = f"[ $(( $(date +%s) - $(stat -c %Y {HEARTBEAT}) )) -lt 5 ]"
 # 8883, listening: the broker's container has neither a certificate of a client nor a client
 MQTT_TEST: Final = "grep -q ':22B3 .* 0A ' /proc/net/tcp /proc/net/tcp6"
 _FIRST_HTTPS_PORT: Final = 8443
@@ -64,8 +67,8 @@ def ready_path(testbed: str, digest: str) -> PurePosixPath:
 
 
 def program(plan: ProcessPlan) -> Sequence[str]:
-    """Return what a process is without its configuration: of another make, or ours."""
-    return plan.command or ("python", "-m", plan.package)
+    """Return what a container of our image runs before a configuration; an image of another make knows it itself."""
+    return () if plan.image is not None else ("python", "-m", plan.package)
 
 
 def command(testbed: str, plan: ProcessPlan) -> Sequence[str]:
@@ -74,6 +77,11 @@ def command(testbed: str, plan: ProcessPlan) -> Sequence[str]:
         path = config_path(testbed, plan.name).parent / "state" / "mosquitto.conf"
         return ("mosquitto", "-c", str(path))
     return (*program(plan), "--config", str(config_path(testbed, plan.name)))
+
+
+def entrypoint(plan: ProcessPlan) -> Sequence[str]:
+    """Return what is run instead of the image's own entrypoint; nothing: that one."""
+    return plan.command or () if plan.image is not None else ()
 
 
 def limits(plan: ProcessPlan) -> Limits:
@@ -100,8 +108,12 @@ def refuse_what_cannot_be(topology: Topology, processes: Mapping[str, ProcessPla
     """Refuse a topology that cannot be carried into containers.
 
     Raises:
-        BadInputError: It names files of this machine, or a process has the name of a helper.
+        BadInputError: It names files of this machine, a program of it without an image, or a process has the name of a
+            helper.
     """
+    for plan in processes.values():
+        if plan.command is not None and plan.image is None:
+            raise BadInputError(f"node {plan.name}: a command is of this machine; in containers an image is needed")
     for helper in HELPERS:
         if helper in processes:
             raise BadInputError(f"{topology.name}: a process is called {helper}, as is a container beside them")

@@ -12,6 +12,7 @@ from qnetem.testbed.containers.rendering import (
     AS_ROOT,
     FILLING,
     Deployment,
+    another_make,
     bounds,
     flow,
     header,
@@ -138,6 +139,7 @@ class _Stack:
             yield f"    entrypoint: {flow(('sh', '-c', waiting))}"
             yield f"    healthcheck: {health(MQTT_TEST)}"
         else:
+            yield from another_make(plan, f", QNETEM_AWAIT: {self._ready}")
             yield f"    command: {flow(words)}"
         if plan.kind == process_pb2.PROCESS_KIND_NODE:
             yield f"    ports: [{{target: 8443, published: {self._ports[plan.name]}, mode: host}}]"

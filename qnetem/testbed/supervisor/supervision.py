@@ -248,7 +248,8 @@ class _Supervision:
             folder=plan.folder,
             config_path=str(layout.config(plan.name)),
             log_path=str(layout.log(plan.name)),
-            environment={NOTIFY_SOCKET: str(notify_path)} | ({HEARTBEAT: str(heartbeat_path)} if heartbeat_path else {}),
+            environment={NOTIFY_SOCKET: str(notify_path)}
+            | ({HEARTBEAT: str(heartbeat_path)} if heartbeat_path else {}),
             title=f"qnetem {plan.name} {self._plan.topology_path}",
         )
         return ProcessBody(request, self._spawner)

@@ -23,11 +23,12 @@ ORPHANED: Final = 70
 
 
 class ForkRequest(TypedDict):
-    """One process to start. `command` replaces the room: it is executed, with `--config` FILE."""
+    """One process to start. `command` replaces the room: it is executed, with `--config` FILE, in `folder`, if one is named."""
 
     name: str
     room: str
     command: list[str] | None
+    folder: str
     config_path: str
     log_path: str
     environment: dict[str, str]
@@ -98,6 +99,8 @@ def _be(request: ForkRequest, supervisor_pid: int, gate_read: int) -> NoReturn:
         if request["command"] is not None:
             command = [*request["command"], "--config", request["config_path"]]
             try:
+                if request["folder"]:
+                    os.chdir(request["folder"])
                 os.execvp(command[0], command)  # noqa: S606 (the operator's own command)
             except OSError as error:
                 print(f"qnetem: {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
