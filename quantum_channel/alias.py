@@ -67,7 +67,7 @@ def outcomes(tables: U64, rows: npt.NDArray[np.integer[Any]], words: U32) -> I64
 def word_counts(table: U64) -> I64:
     """Return how many words lead to each outcome of one table. Shape (2^bits,), int64."""
     room = _WORDS // len(table)
-    own = np.minimum((table >> _HALF).astype(np.int64) - np.arange(len(table)) * room, room)
+    own: I64 = np.minimum((table >> _HALF).astype(np.int64) - np.arange(len(table)) * room, room)
     counts = own.copy()
     np.add.at(counts, (table & _LOW).astype(np.int64), room - own)
     return counts

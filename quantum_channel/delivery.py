@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from qnetem.runtime.clock import Clock
-from qnetem.v1 import quantum_channel_pb2
+from quantum_channel.wire import ClicksMessage
 
 __all__ = ["Delivery", "Parcel"]
 
@@ -23,7 +23,7 @@ class Parcel:
         is_delivered: Resolved when its fate is known.
     """
 
-    message: quantum_channel_pb2.ReceiveResponse
+    message: ClicksMessage
     due_ps: int
     is_delivered: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -61,7 +61,7 @@ class Delivery:
         waiting_ps = 0 if self._due_ps is None else self._clock.now_ps() - self._due_ps
         return max(0, waiting_ps, self._last_lag_ps)
 
-    async def hand_over_forever(self, write: Callable[[quantum_channel_pb2.ReceiveResponse], Awaitable[Any]]) -> None:
+    async def hand_over_forever(self, write: Callable[[bytes], Awaitable[Any]]) -> None:
         """Hand over parcel after parcel; what is on its way when this is cancelled does not arrive."""
         try:
             while True:
@@ -70,8 +70,7 @@ class Delivery:
                     self._due_ps = parcel.due_ps
                     await self._clock.sleep_until(parcel.due_ps)
                     lag_ps = max(0, self._clock.now_ps() - parcel.due_ps)
-                    parcel.message.clicks.lag_ps = lag_ps
-                    await write(parcel.message)
+                    await write(parcel.message.handed_over(lag_ps))
                     parcel.settle(True)
                     self._due_ps, self._last_lag_ps = None, lag_ps
                 finally:

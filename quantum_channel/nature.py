@@ -19,7 +19,7 @@ from quantum_channel.probe import Probe
 from quantum_channel.sampler import Keys, Sampler
 from quantum_channel.seat import Seat
 from quantum_channel.train import BadTrainError, Train, TrainOrder, stretch_limit
-from quantum_channel.wire import PartnerClicks, clicks_message, partner_clicks, partner_clicks_message
+from quantum_channel.wire import ClicksMessage, PartnerClicks, clicks_message, partner_clicks, partner_clicks_message
 
 __all__ = ["Ends", "Nature"]
 
@@ -55,7 +55,7 @@ class _Stretch:
 
     passed: Passed
     left: Left
-    message: quantum_channel_pb2.ReceiveResponse
+    message: ClicksMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,9 @@ class Nature:
         """How far behind emulated time the clicks are that a receiver gets."""
         return 0 if self._delivery is None else self._delivery.lag_ps
 
-    async def deliver_forever(self, write: Callable[[quantum_channel_pb2.ReceiveResponse], Awaitable[Any]]) -> None:
+    async def deliver_forever(
+        self, write: Callable[[quantum_channel_pb2.ReceiveResponse | bytes], Awaitable[Any]]
+    ) -> None:
         """Hand the clicks of every train that starts from now on to a receiver."""
         delivery = Delivery(self._clock)
         self._delivery = delivery

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.descriptor import Descriptor
 
 from qnetem.runtime.clock import PS_PER_S, from_time, to_time
 from qnetem.runtime.errors import BadInputError
@@ -15,6 +16,7 @@ from quantum_channel.sampler import Sample
 
 __all__ = [
     "Clicks",
+    "ClicksMessage",
     "PartnerClicks",
     "clicks_from_message",
     "clicks_message",
@@ -63,6 +65,23 @@ class Clicks:
     is_last: bool
     lag_ps: int
     bias_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClicksMessage:
+    """A ReceiveResponse with Clicks in wire format, in parts: protobuf would copy each column three times.
+
+    Attributes:
+        parts: Fields of the Clicks, all but the lag.
+    """
+
+    parts: tuple[bytes | memoryview, ...]
+
+    def handed_over(self, lag_ps: int) -> bytes:
+        """Return the message."""
+        lag = quantum_channel_pb2.Clicks(lag_ps=lag_ps).SerializeToString()
+        size = sum(map(len, self.parts)) + len(lag)
+        return b"".join((_prefix(quantum_channel_pb2.ReceiveResponse.DESCRIPTOR, "clicks", size), *self.parts, lag))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,29 +154,42 @@ def series_from_message(message: parameters_pb2.ParameterSeries) -> Series:
 
 def clicks_message(
     train_id: int, first_block: int, sample: Sample, *, is_last: bool, bias_ratio: float = 1.0
-) -> quantum_channel_pb2.ReceiveResponse:
-    """Return the message that tells a receiver of a stretch; by how much it lags is said when it is handed over."""
-    return quantum_channel_pb2.ReceiveResponse(
-        clicks=quantum_channel_pb2.Clicks(
-            train_id=train_id,
-            first_block=first_block,
-            block_counts=sample.block_counts.astype("<u4", copy=False).tobytes(),
-            offsets=sample.offsets.astype("<i4", copy=False).tobytes(),
-            tags=_tags(sample.arrivals_ps, sample.detectors),
-            is_last=is_last,
-            bias_ratio=bias_ratio,
-        )
+) -> ClicksMessage:
+    """Return the message that tells a receiver of a stretch."""
+    head = quantum_channel_pb2.Clicks(
+        train_id=train_id, first_block=first_block, is_last=is_last, bias_ratio=bias_ratio
     )
+    columns = {
+        "block_counts": np.ascontiguousarray(sample.block_counts, "<u4"),
+        "offsets": np.ascontiguousarray(sample.offsets, "<i4"),
+        "tags": _tags(sample.arrivals_ps, sample.detectors),
+    }
+    parts: list[bytes | memoryview] = [head.SerializeToString()]
+    for name, column in columns.items():
+        parts += [_prefix(quantum_channel_pb2.Clicks.DESCRIPTOR, name, column.nbytes), column.data.cast("B")]
+    return ClicksMessage(tuple(parts))
 
 
-def _tags(arrivals_ps: npt.NDArray[np.int32], detectors: npt.NDArray[np.uint8]) -> bytes:
+def _prefix(message: Descriptor, name: str, size: int) -> bytes:
+    """Return what comes before so many bytes of a field: its number, wire type 2 and the size, as varints."""
+    number = message.fields_by_name[name].number
+    prefix = bytearray()
+    for rest in (number << 3 | 2, size):
+        while rest > 0x7F:
+            prefix.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        prefix.append(rest)
+    return bytes(prefix)
+
+
+def _tags(arrivals_ps: npt.NDArray[np.int32], detectors: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     """Return arrivals and detectors as one column, as narrow as the arrivals allow: what a click costs is its bytes."""
     reach_ps = max(int(arrivals_ps.max()), -1 - int(arrivals_ps.min())) if len(arrivals_ps) else 0
     size = next(size for size in _TAG_TYPES if reach_ps >> (8 * size - _DETECTOR_BITS - 1) == 0)
     tags = arrivals_ps.astype(f"<i{size}")
     tags <<= _DETECTOR_BITS
     tags |= detectors
-    return tags.tobytes()
+    return tags
 
 
 def _whole(name: str, data: bytes, size: int) -> None:

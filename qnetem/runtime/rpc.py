@@ -202,7 +202,7 @@ class _Edge(grpc.aio.ServerInterceptor):
             )
             # gRPC takes a handler that yields and one that calls context.write
             served = serve_stream if inspect.isasyncgenfunction(behaviour) else serve_writing
-            return make(served, handler.request_deserializer, handler.response_serializer)
+            return make(served, handler.request_deserializer, _serializer(handler.response_serializer))
 
         behaviour = handler.stream_unary or handler.unary_unary
 
@@ -217,6 +217,11 @@ class _Edge(grpc.aio.ServerInterceptor):
             grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         )
         return make_unary(serve_unary, handler.request_deserializer, handler.response_serializer)
+
+
+def _serializer(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Return a serializer that leaves alone what a handler has serialised by itself."""
+    return lambda response: response if isinstance(response, bytes) else serialize(response)
 
 
 async def _refuse(context: Any, error: Exception, path: str) -> None:

@@ -84,8 +84,8 @@ def clicks(**changes: Any) -> quantum_channel_pb2.Clicks:
         np.array([1, 2, 3], np.uint8),
         np.array([-7, 0, 7], np.int32),
     )
-    message = wire.clicks_message(9, 10, sample, is_last=True).clicks
-    message.lag_ps = 4
+    sent = wire.clicks_message(9, 10, sample, is_last=True).handed_over(4)
+    message = quantum_channel_pb2.ReceiveResponse.FromString(sent).clicks
     for name, value in changes.items():
         setattr(message, name, value)
     return message
@@ -102,6 +102,31 @@ def test_clicks_survive_the_wire() -> None:
     assert clicks().tags == b"\x91\xff\x02\x00\x73\x00"
     assert {array.dtype.name for array in (got.offsets, got.arrivals_ps)} == {"int32"}
     assert (got.block_counts.dtype.name, got.detectors.dtype.name) == ("uint32", "uint8")
+
+
+def test_clicks_are_on_the_wire_what_protobuf_makes_of_them() -> None:
+    count = 70_000  # sizes of one, two and three bytes
+    sample = Sample(
+        np.array([count, 0], np.uint32),
+        np.arange(count, dtype=np.int32),
+        np.ones(count, np.uint8),
+        np.zeros(count, np.int32),
+    )
+    sent = wire.clicks_message(1 << 40, 1 << 40, sample, is_last=True, bias_ratio=10.0).handed_over(5)
+    expected = quantum_channel_pb2.ReceiveResponse(
+        clicks=quantum_channel_pb2.Clicks(
+            train_id=1 << 40,
+            first_block=1 << 40,
+            block_counts=sample.block_counts.tobytes(),
+            offsets=sample.offsets.tobytes(),
+            tags=b"\1\0" * count,
+            is_last=True,
+            lag_ps=5,
+            bias_ratio=10.0,
+        )
+    )
+    assert quantum_channel_pb2.ReceiveResponse.FromString(sent) == expected
+    assert len(sent) == expected.ByteSize()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +147,8 @@ def test_tags_are_as_wide_as_arrivals_ask(arrivals_ps: list[int], size: int) -> 
     sample = Sample(
         np.array([count], np.uint32), np.zeros(count, np.int32), detectors, np.array(arrivals_ps, dtype=np.int32)
     )
-    message = wire.clicks_message(9, 9, sample, is_last=False).clicks
+    sent = wire.clicks_message(9, 9, sample, is_last=False).handed_over(0)
+    message = quantum_channel_pb2.ReceiveResponse.FromString(sent).clicks
     assert len(message.tags) == size * count
     got = wire.clicks_from_message(message)
     assert got.arrivals_ps.tolist() == arrivals_ps
