@@ -23,7 +23,7 @@ ORPHANED: Final = 70
 
 
 class ForkRequest(TypedDict):
-    """One process to start. `command` replaces the room: it is executed, with `--config` FILE, in `folder`, if one is named."""
+    """One process to start. `command` replaces the room: it is executed with `--config` FILE, in `folder` unless ''."""
 
     name: str
     room: str
