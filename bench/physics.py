@@ -18,6 +18,7 @@ from bench.channel_lab import LINK, Lab, lone_channel
 from bench.report import publish, table
 from bench.scale import cpu_s
 from bench.testbed import pss_mb
+from qnetem.runtime.allocator import keep_small_blocks
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import parameters_pb2
 from quantum_channel.client import ReceiveStream, TransmitStream
@@ -96,21 +97,22 @@ async def _take(
 
 
 async def throughput(loss_db: float, dead_time_ps: int) -> list[str]:
-    """Return a row: pulses and clicks a second, wall and per second of the channel's CPU."""
+    """Return a row: pulses and clicks a second, wall and per second of the channel's CPU; what a click costs."""
     async with lone_channel(link(loss_db, dead_time_ps), _SCALE) as lab:
-        began: tuple[float, float, int, int] | None = None
+        began: tuple[float, float, float, int, int] | None = None
         row: list[str] = []
 
         async def enough(passed: Passed) -> bool:
             nonlocal began
             now_s = time.monotonic()
             if began is None:
-                began = now_s, cpu_s(lab.pid), passed.pulses, passed.clicks
+                began = now_s, cpu_s(lab.pid), time.process_time(), passed.pulses, passed.clicks
             spent_s = now_s - began[0]
             if spent_s < _WATCH_S:
                 return False
             cpu = cpu_s(lab.pid) - began[1]
-            pulses, clicks = passed.pulses - began[2], passed.clicks - began[3]
+            ends = time.process_time() - began[2]
+            pulses, clicks = passed.pulses - began[3], passed.clicks - began[4]
             row.extend(
                 [
                     f"{loss_db:g}",
@@ -119,6 +121,8 @@ async def throughput(loss_db: float, dead_time_ps: int) -> list[str]:
                     f"{pulses / cpu / 1e9:.3g}",
                     f"{clicks / spent_s / 1e6:.3g}",
                     f"{clicks / pulses:.2e}",
+                    f"{cpu / clicks * 1e9:.3g}",
+                    f"{ends / clicks * 1e9:.3g}",
                 ]
             )
             return True
@@ -153,6 +157,8 @@ def peer(python: str, loss_db: float) -> tuple[str, list[str]]:
 def main() -> None:
     """Run all of it."""
     arguments = dict(a[2:].split("=", 1) for a in sys.argv[1:] if "=" in a)
+    # as nodes do
+    keep_small_blocks()
     rows = [asyncio.run(throughput(loss, dead)) for dead in DEAD_TIMES_PS for loss in LOSSES_DB]
     header = [
         "loss, dB",
@@ -161,6 +167,8 @@ def main() -> None:
         "Gpulse per CPU second of the channel",
         "Mclick/s",
         "clicks a pulse",
+        "CPU of the channel a click, ns",
+        "of both ends, ns",
     ]
     publish("Nature", COMMAND, table(header, rows))
     header = ["an hour takes, s", *(f"PSS at {minutes} min, MB" for minutes in range(0, 61, 10))]
