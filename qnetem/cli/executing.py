@@ -32,6 +32,7 @@ def execute(
     from qnetem.runtime.errors import BadInputError, NotFoundError, StorageError
     from qnetem.runtime.process import load_config
     from qnetem.testbed.client import NotRunningError
+    from qnetem.testbed.plan import BROKER
     from qnetem.testbed.surroundings import environment_of
     from qnetem.topology.words import did_you_mean, shown
     from qnetem.v1 import process_pb2
@@ -48,9 +49,10 @@ def execute(
         raise NotRunningError(f"testbed {plan.testbed} is not running")
     config = load_config(state.layout.config(node))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QNETEM_")}
-    environment |= environment_of(config, plan.processes[node].listeners, plan.topology_path) | {
-        "PWD": config.state_dir
-    }
+    broker = plan.processes.get(BROKER)
+    mqtt = broker.listeners.get("mqtt", "") if broker is not None else ""
+    environment |= environment_of(config, plan.processes[node].listeners, mqtt, plan.topology_path)
+    environment["PWD"] = config.state_dir
     try:
         os.chdir(config.state_dir)
     except OSError as error:

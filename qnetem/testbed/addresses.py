@@ -97,9 +97,15 @@ def port_wishes(topology: Topology, processes: Mapping[str, ProcessPlan]) -> Ite
 
 
 def with_listeners(processes: Mapping[str, ProcessPlan], ports: Mapping[str, int]) -> dict[str, ProcessPlan]:
-    """Return the processes with the addresses of their listeners."""
+    """Return the processes with the addresses of their listeners, the broker's MQTT among them."""
     addresses = LocalAddresses(ports)
+
+    def listeners(plan: ProcessPlan) -> Iterator[str]:
+        yield from LISTENERS[plan.kind]
+        if plan.kind == process_pb2.PROCESS_KIND_BROKER:
+            yield "mqtt"
+
     return {
-        name: replace(plan, listeners={one: addresses.bound(listener_key(name, one)) for one in LISTENERS[plan.kind]})
+        name: replace(plan, listeners={one: addresses.bound(listener_key(name, one)) for one in listeners(plan)})
         for name, plan in processes.items()
     }

@@ -12,13 +12,14 @@ __all__ = ["environment_of"]
 
 
 def environment_of(
-    config: process_pb2.ProcessConfig, listeners: Mapping[str, str], topology_path: str
+    config: process_pb2.ProcessConfig, listeners: Mapping[str, str], mqtt: str, topology_path: str
 ) -> dict[str, str]:
     """Return the variables of a node that was told `config`; what it does not have is left out.
 
     Args:
         config: What the node was told.
         listeners: Where this machine finds its listeners; a container binds others.
+        mqtt: The same of the testbed's broker; "": where the node itself finds one.
         topology_path: The topology file.
     """
     found = {
@@ -37,9 +38,10 @@ def environment_of(
         found["QNETEM_KME_URL"] = f"https://{listeners['https']}"
     if config.HasField("telemetry"):
         telemetry = config.telemetry
+        host, _, port = mqtt.rpartition(":") if mqtt else (telemetry.host, "", str(telemetry.port))
         found |= {
-            "QNETEM_MQTT_HOST": telemetry.host,
-            "QNETEM_MQTT_PORT": str(telemetry.port),
+            "QNETEM_MQTT_HOST": host,
+            "QNETEM_MQTT_PORT": port,
             "QNETEM_MQTT_USERNAME": telemetry.username,
             "QNETEM_MQTT_PASSWORD_PATH": telemetry.password_path,
             "QNETEM_MQTT_AUTHORITY_PATH": telemetry.authority_path or config.credentials.authority_path,

@@ -221,6 +221,7 @@ class Listeners(_message.Message):
     MANAGEMENT_FIELD_NUMBER: _builtins.int
     HTTPS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    MQTT_FIELD_NUMBER: _builtins.int
     peer: _builtins.str
     """Node: other nodes, always through the classical channel. Quantum channel: the nodes at its ends."""
     management: _builtins.str
@@ -228,6 +229,8 @@ class Listeners(_message.Message):
     """Node: ETSI GS QKD 014 for its SAEs."""
     metrics: _builtins.str
     """Prometheus, plain HTTP."""
+    mqtt: _builtins.str
+    """Broker, where an operator finds it; what the broker itself binds is BrokerConfig.listen."""
     def __init__(
         self,
         *,
@@ -235,10 +238,11 @@ class Listeners(_message.Message):
         management: _builtins.str = ...,
         https: _builtins.str = ...,
         metrics: _builtins.str = ...,
+        mqtt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["https", b"https", "management", b"management", "metrics", b"metrics", "peer", b"peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["https", b"https", "management", b"management", "metrics", b"metrics", "mqtt", b"mqtt", "peer", b"peer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

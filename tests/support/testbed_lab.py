@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -203,15 +204,23 @@ def blocks_of(layout: Layout, node: str) -> dict[str, tuple[str, bytes]]:
 
 
 def differences(one: dict[str, tuple[str, bytes]], other: dict[str, tuple[str, bytes]]) -> list[str]:
-    """Compare the stores of two ends. Bytes that were used are zero in either; all others must be equal."""
-    wrongs = []
+    """Compare the stores of two ends. Bytes that were used are zero in either; all others must be equal.
+
+    One block may be in doubt: the word that made it available at one end was on its way when both ended.
+    """
+    wrongs, in_doubt = [], []
     for block_id in one.keys() | other.keys():
         (state_1, secret_1), (state_2, secret_2) = one.get(block_id, ("", b"")), other.get(block_id, ("", b""))
-        if {state_1, state_2} - {"", "aborted", "prepared"} and state_1 != state_2:
+        states = {state_1, state_2}
+        if states == {"available", "prepared"}:
+            in_doubt.append(f"{block_id}: {state_1} here, {state_2} there")
+        elif states - {"", "aborted", "prepared"} and state_1 != state_2:
             wrongs.append(f"{block_id}: {state_1} here, {state_2} there")
-        elif state_1 == "available" and any(a != b for a, b in zip(secret_1, secret_2, strict=True) if a and b):
+        # bytes of both ends, zero where they were used
+        pairs = zip_longest(secret_1, secret_2, fillvalue=-1)
+        if "available" in states and any(a != b for a, b in pairs if a and b):
             wrongs.append(f"{block_id}: the secrets differ")
-    return wrongs
+    return wrongs + (in_doubt if len(in_doubt) > 1 else [])
 
 
 def secrets_of(layout: Layout, topology_nodes: list[str]) -> list[bytes]:

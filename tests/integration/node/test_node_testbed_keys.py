@@ -230,6 +230,10 @@ def test_the_checkers_see_planted_faults(tmp_path: Path) -> None:
     assert differences(one, {"x": ("available", b"\x00\x02\x03"), "y": ("available", b"\x01")}) == []
     assert differences(one, {"x": ("available", b"\x01\x02\x04"), "y": ("prepared", b"\x01")}) != []
     assert differences(one, one | {"z": ("available", b"\x05")}) != []
+    # one block that was being settled when both ended is none, where both hold the same
+    assert differences(one, one | {"y": ("prepared", b"\x01")}) == []
+    assert differences(one, one | {"y": ("prepared", b"\x02")}) != []
+    assert differences(one, one | {"x": ("prepared", b"\x01\x00\x03"), "y": ("prepared", b"\x01")}) != []
     lab = Lab(None, None, {})  # type: ignore[arg-type]
     lab.history.add("app-1", "k", b"1")
     lab.history.add("app-2", "k", b"1")

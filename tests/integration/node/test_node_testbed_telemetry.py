@@ -33,9 +33,9 @@ async def read_until(lab: Lab, host: str, port: int, wanted: set[str]) -> dict[s
     return seen
 
 
-def broker_of(lab: Lab) -> tuple[str, int]:
-    config = json.loads(lab.layout.config("n0").read_text())["telemetry"]
-    return config["host"], config["port"]
+async def broker_of(lab: Lab) -> tuple[str, int]:
+    host, _, port = (await lab.process("broker")).listeners.mqtt.rpartition(":")
+    return host, int(port)
 
 
 async def test_an_operator_reads_links_and_pools_and_a_dead_broker_slows_nobody(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ async def test_an_operator_reads_links_and_pools_and_a_dead_broker_slows_nobody(
     async with running(tmp_path, topology) as lab:
         await lab.in_service()
         await lab.new_key("app-1", "app-2")
-        host, port = broker_of(lab)
+        host, port = await broker_of(lab)
         wanted = {f"qnetem/pair/{node}/link/n0-n1/metrics" for node in ("n0", "n1")}
         wanted.add("qnetem/pair/n0/pool/n1/metrics")
         seen = await read_until(lab, host, port, wanted)
