@@ -151,6 +151,7 @@ async def until(reached: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.processes("the broker of containers is the embedded one, and sees no files of this machine")
 @needs_mosquitto
 async def test_a_testbed_with_a_mosquitto_tells_its_operator_and_the_broker_is_a_process_like_others(
     tmp_path: Path,
@@ -184,6 +185,7 @@ async def test_a_testbed_with_a_mosquitto_tells_its_operator_and_the_broker_is_a
     assert not [secret for secret in secrets if secret in log]
 
 
+@pytest.mark.processes("the broker of containers is the embedded one, and sees no files of this machine")
 def test_without_the_program_up_ends_with_4_and_one_line(tmp_path: Path) -> None:
     """On a machine where it is, it is hidden."""
     (tmp_path / "net.yaml").write_text(json.dumps(pair({"broker": "mosquitto"})))
@@ -232,6 +234,7 @@ def external(broker: Running, folder: Path, password: str) -> dict[str, Any]:
     return topology
 
 
+@pytest.mark.processes("the broker of containers is the embedded one, and sees no files of this machine")
 async def test_an_external_broker_is_published_to(outside: Running, tmp_path: Path) -> None:
     outside.start()
     host, _, port = outside.config.broker.listen.rpartition(":")
@@ -243,6 +246,7 @@ async def test_an_external_broker_is_published_to(outside: Running, tmp_path: Pa
         await told_operating(host, int(port), "operator", PASSWORDS["operator"], ca, topic)
 
 
+@pytest.mark.processes("the broker of containers is the embedded one, and sees no files of this machine")
 async def test_a_wrong_password_costs_telemetry_alone_and_is_told_once(outside: Running, tmp_path: Path) -> None:
     outside.start()
     async with running(tmp_path, external(outside, tmp_path, "a-wrong-password")) as lab:
@@ -260,6 +264,7 @@ async def test_a_wrong_password_costs_telemetry_alone_and_is_told_once(outside: 
         assert "a-wrong-password" not in lab.layout.log("alice").read_text()
 
 
+@pytest.mark.processes("the broker of containers is the embedded one, and sees no files of this machine")
 async def test_a_ca_that_is_none_costs_telemetry_alone_and_is_told_once(outside: Running, tmp_path: Path) -> None:
     topology = external(outside, tmp_path, PASSWORDS["alice"])
     topology["telemetry"]["ca"] = "password"

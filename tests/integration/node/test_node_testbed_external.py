@@ -60,6 +60,7 @@ async def stream_call(lab: Lab, session: aiohttp.ClientSession, sae: str, call: 
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.processes("KMEs on the loopback of this machine, and files that name them: containers see neither")
 async def test_a_testbed_with_kmes_of_another_make(tmp_path: Path) -> None:
     paths, keys = credentials(tmp_path), ForeignKeys()
     with foreign_kme(keys, *paths) as north, foreign_kme(keys, *paths) as south:

@@ -85,6 +85,13 @@ async def until(reached: Callable[[], object], timeout_s: float = 20.0) -> None:
         await asyncio.sleep(0.01)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What these tests are about."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.processes("runs rooms of its own, which are in no image, and looks at pids"))
+
+
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
     """Wait until something holds: await eventually(lambda: ...)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,45 @@ async def test_a_line_that_is_open_one_way_alone_ends_the_session_and_it_comes_b
     async with link.fault(direction="alice-bob", **{"classical.loss": "100%"}):
         await link.wait_for("DOWN", "peer-silent")
     await link.wait_in_service()
+
+
+async def test_a_node_is_taken_off_a_plane_whatever_restarts_and_joined_again(testbed_session: Testbed) -> None:
+    """Both runtimes, each by its own means."""
+    link, bob = testbed_session.link(LINK), testbed_session.node("bob")
+    await testbed_session.wait_in_service(LINK)
+    async with bob.disconnected("classical"):
+        assert list((await bob.status()).disconnected) == ["classical"]
+        await link.wait_for("DOWN")
+        await testbed_session.disconnect("bob", "classical")  # again: the same
+        view = await testbed_session.disconnect("bob", "quantum")
+        assert list(view.disconnected) == ["quantum", "classical"]
+        for name in ("bob", "cc", "qc-alice-bob"):
+            await testbed_session.process(name).kill()
+            await testbed_session.process(name).wait_healthy("60s")
+        await testbed_session.connect("bob", "quantum")
+        assert (await link.state()).state != "OPERATING"
+    assert not (await testbed_session.process("bob").status()).disconnected
+    await link.wait_in_service()
+    await testbed_session.disconnect("bob", "quantum")
+    await link.wait_for("DOWN")
+    await testbed_session.heal()
+    await link.wait_in_service()
+    assert not (await testbed_session.client.get_link(LINK)).faults
+
+
+async def test_what_cannot_be_disconnected_is_refused_in_a_line(testbed_session: Testbed) -> None:
+    with pytest.raises(BadInputError, match=r"^cc: is not on the quantum plane \(classical, management\)$"):
+        await testbed_session.disconnect("cc", "quantum")
+    with pytest.raises(BadInputError, match=r"^plane radio: there are quantum, classical, management$"):
+        await testbed_session.disconnect("bob", "radio")  # type: ignore[arg-type]
+    with pytest.raises(NotFoundError, match="no process 'carl'"):
+        await testbed_session.disconnect("carl")
+    if os.environ.get("QNETEM_RUNTIME", "process") == "process":
+        with pytest.raises(BadInputError, match=r"^bob: processes on this machine share the management plane, .*pause"):
+            await testbed_session.disconnect("bob")
+        with pytest.raises(BadInputError, match=r"^cc: on this machine only nodes can be disconnected; .*compose"):
+            await testbed_session.disconnect("cc", "classical")
+    assert not (await testbed_session.node("bob").status()).disconnected
 
 
 async def test_healing_takes_back_what_was_done(testbed_session: Testbed) -> None:
