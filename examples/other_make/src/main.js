@@ -5,13 +5,14 @@ import { Exchange } from "./exchange.js";
 import { KeyStore } from "./keys.js";
 import { Link } from "./link.js";
 import { Board, serveMetrics } from "./management.js";
-import { beat, Clock, readConfig, readCredentials, Records, StartError } from "./process.js";
+import { awaitFiles, beat, Clock, complain, readConfig, readCredentials, Records, StartError } from "./process.js";
 import { LinkRecord } from "./record.js";
 import { serve } from "./rpc.js";
 import { linkSecrets } from "./transcript.js";
 
 async function main(argv) {
   if (argv.length !== 2 || argv[0] !== "--config") throw new StartError("usage: node src/main.js --config FILE", 3);
+  await awaitFiles(process.env.QNETEM_AWAIT);
   const config = readConfig(argv[1]), { links, httpsCredentials, storageKeyPath } = config.role.value, { listeners } = config;
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   const clock = new Clock(config.clock), records = new Records(config, clock);
@@ -45,12 +46,12 @@ async function main(argv) {
 
 main(process.argv.slice(2)).catch((error) => {
   // of what was not foreseen the name alone: its text may hold anything
-  process.stderr.write(`qnetem: ${error instanceof StartError ? error.message : error.name}\n`);
+  complain(`qnetem: ${error instanceof StartError ? error.message : error.name}`);
   process.exit(error.exitCode ?? 1);
 });
 for (const event of ["uncaughtException", "unhandledRejection"]) {
   process.on(event, (error) => {
-    process.stderr.write(`${JSON.stringify({ level: "error", event: "process.crashed", error: error?.name, detail: error?.code ?? "" })}\n`);
+    complain(JSON.stringify({ level: "error", event: "process.crashed", error: error?.name, detail: error?.code ?? "" }));
     process.exit(1);
   });
 }

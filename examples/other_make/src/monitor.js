@@ -82,7 +82,10 @@ export class Trim {
 
   /** Take the reading of a train; return the trim to set, or null while the power is right. */
   see(powerRatio) {
-    if (this.#passedOver > 0) return void this.#passedOver-- ?? null;
+    if (this.#passedOver > 0) {
+      this.#passedOver--;
+      return null;
+    }
     this.#readings.push(powerRatio);
     if (this.#readings.length < POWER_TRAINS) return null;
     const mean = this.#readings.reduce((sum, each) => sum + each, 0) / POWER_TRAINS;

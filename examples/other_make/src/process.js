@@ -1,5 +1,6 @@
 // What a process of a testbed stands on (process.proto): configuration, emulated time, log, journal, signs of life.
-import { closeSync, existsSync, openSync, readFileSync, unlinkSync, utimesSync, writeSync } from "node:fs";
+import { appendFileSync, closeSync, existsSync, openSync, readFileSync, unlinkSync, utimesSync, writeSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
 import { fromJson } from "@bufbuild/protobuf";
 import { LinkRole, ProcessConfigSchema } from "../generated/qnetem/v1/process_pb.js";
 
@@ -61,6 +62,22 @@ export class Clock {
   static toWire(ps) { return { seconds: ps / PS_PER_S, picoseconds: ps % PS_PER_S }; }
 }
 
+/** Write a line to standard error, or to the file that the environment names for it. */
+export function complain(line) {
+  if (!process.env.QNETEM_LOG) return void process.stderr.write(`${line}\n`);
+  try {
+    appendFileSync(process.env.QNETEM_LOG, `${line}\n`, { mode: 0o600 });
+  } catch {}
+}
+
+/** Where nothing orders containers: wait for the file whose being there says that all the others are. */
+export async function awaitFiles(path, left = 300) {
+  if (!path || existsSync(path)) return;
+  if (!left) throw new StartError(`${path}: not there within 300 s`, 4);
+  await setTimeout(1000);
+  return awaitFiles(path, left - 1);
+}
+
 /** JSON lines: the log on standard error, the journal in its file. A full disk costs lines, never the process. */
 export class Records {
   #fd; #name; #clock;
@@ -71,7 +88,8 @@ export class Records {
   }
 
   log(level, event, fields = {}) {
-    process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, event, logger: this.#name, ...fields })}\n`);
+    const line = { wall: new Date().toISOString(), level, process: this.#name, room: this.#name, event, ...fields };
+    complain(JSON.stringify(line));
   }
 
   journal(event, fields = {}) {
