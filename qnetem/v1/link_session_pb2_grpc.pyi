@@ -41,7 +41,8 @@ AUTHENTICATION (Wegman and Carter, hash key recycled, tag padded once). From the
   first half is the transmitter's).
   ghash(K, x) = GHASH of NIST SP 800-38D with H = AES-128_K(0), of x as associated data without ciphertext.
   What the transmitter says is hashed under K_t, what the receiver says under K_r. A message m counts as
-  le64(len(e)) || e, e being m serialised without `tags`, its fields in the order of their numbers; heartbeats do not.
+  le64(len(e)) || e, e being m serialised without `tags`, its fields in the order of their numbers, entries of a
+  map by ascending key; heartbeats do not.
   STREAM: D_0 = 16 zero bytes. Messages that name no block are collected; just before a block_start of the
   transmitter, a block_corrected of the receiver, D_i = ghash(K, D_(i-1) || what was collected), and a new collection
   begins. That D_i is the block's.

@@ -102,7 +102,7 @@ def test_a_stack_tells_it_what_to_wait_for_and_manifests_what_to_touch() -> None
     assert service["environment"].keys() == {"QNETEM_HEARTBEAT", "QNETEM_AWAIT"}
     ours = yaml.safe_load(swarm_files(topology, DEPLOYMENT)["docker-stack.yml"])["services"]["n1"]
     assert service["environment"]["QNETEM_AWAIT"] == ours["environment"]["QNETEM_AWAIT"]
-    documents = list(yaml.safe_load_all(kubernetes_files(topology, DEPLOYMENT, None)["40-processes.yaml"]))
+    documents = list(yaml.safe_load_all(kubernetes_files(topology, "lab.yaml", "name: lab\n")["40-processes.yaml"]))
     pods = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in documents if one}
     [container] = pods["n0"]["containers"]
     assert (container["image"], container["command"]) == (IMAGE, COMMAND)
