@@ -118,8 +118,9 @@ def test_every_process_tells_prometheus_what_it_uses(pair: Cli) -> None:
             text = answer.read().decode()
         found = re.search(r"^process_cpu_seconds_total (\S+)$", text, re.MULTILINE)
         assert found is not None, name
-        # read a moment later, and of one process alone
-        assert used[name]["cpu_s"] - 0.02 <= float(found[1]) < used[name]["cpu_s"] + 5
+        # read a moment later, and of one process alone: a container has an init and an entrypoint besides
+        beside_s = 0.02 if os.environ.get("QNETEM_RUNTIME", "process") == "process" else 0.3
+        assert used[name]["cpu_s"] - beside_s <= float(found[1]) < used[name]["cpu_s"] + 5
         resident = re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)
         assert resident is not None, name
         assert float(resident[1]) > 2**20

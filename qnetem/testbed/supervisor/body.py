@@ -15,6 +15,8 @@ from qnetem.testbed.zygote.forking import ForkRequest
 __all__ = ["Body", "ProcessBody", "last_line_of"]
 
 _TAIL_BYTES: Final = 4096
+_REFUSAL: Final = "qnetem: "
+_COMPLAINTS: Final = ("Exception ignored in", "RuntimeError: Event loop is closed")
 _STOP_POLL_S: Final = 0.001
 
 
@@ -144,6 +146,10 @@ def last_line_of(path: Path) -> str:
             lines = log.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return ""
+    # an interpreter that shuts down may complain after the reason was told
+    told = max((index for index, line in enumerate(lines) if line.startswith(_REFUSAL)), default=len(lines))
+    if any(line.startswith(_COMPLAINTS) for line in lines[told + 1 :]):
+        lines = lines[: told + 1]
     return _plain(lines[-1])[:500] if lines else ""
 
 
@@ -153,4 +159,4 @@ def _plain(line: str) -> str:
         fields = json.loads(line)
         return f"{fields['error']}: {fields['detail']}"
     except (ValueError, TypeError, KeyError):
-        return line.removeprefix("qnetem: ")
+        return line.removeprefix(_REFUSAL)
