@@ -24,7 +24,10 @@ def test_it(testbed_sync):
     print("seen:", *(line for line in found.split() if "-failing-" in line))
     raise ZeroDivisionError
 """
-PARTS = ("tests/integration/testbed_api/test_testbed_api_handles.py", "tests/integration/test_cli_keys_admin.py")
+PARTS = (
+    "tests/integration/testbed_api/test_testbed_api_handles.py",
+    "tests/integration/test_cli_keys_admin.py::test_links_can_be_provisioned_and_storage_keys_rotated_while_keys_flow",
+)
 
 
 def run(part: str | Path, beds: Path) -> "subprocess.CompletedProcess[str]":
@@ -43,7 +46,7 @@ def left(what: tuple[str, ...], label: str, mark: str) -> list[str]:
     return [line for line in done.stdout.split() if mark in line]
 
 
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: Path(part).stem)
+@pytest.mark.parametrize("part", PARTS, ids=("api", "keys"))
 def test_what_passes_on_processes_passes_on_containers(image: str, part: str, tmp_path: Path) -> None:
     done = run(part, tmp_path / "beds")
     assert done.returncode == 0, done.stdout[-20_000:]
