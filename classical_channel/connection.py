@@ -245,6 +245,8 @@ class Connection:
         if end is self.far:
             if self.near.is_open:
                 cast("asyncio.Transport", self.near.transport).resume_reading()
+                # some Pythons read on, whatever `connection_made` has asked for: what came meanwhile waits in the line
+                self.near.outgoing.pump()
             else:
                 end.reset()
         elif self._path.there_transit.is_open:

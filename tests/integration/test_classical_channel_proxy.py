@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -116,6 +117,30 @@ async def test_bytes_come_back_in_order_and_the_end_after_them(delay_ps: int) ->
         assert received == sent
         assert here.link.forwarded_bytes == 2 * len(sent)
         await until(lambda: here.link.connection_count == 0)
+
+
+async def test_what_is_said_before_the_far_end_is_there_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as 3.11.2 has it, and Debian 12 with it: who pauses a transport as it is made is read nevertheless
+    def add_reader(self: Any, *arguments: Any) -> None:
+        if not self.is_closing():
+            self._loop._add_reader(*arguments)
+
+    monkeypatch.setattr("asyncio.selector_events._SelectorTransport._add_reader", add_reader)
+    loop = asyncio.get_running_loop()
+    dial = loop.create_connection
+
+    async def after_a_name_was_looked_up(*arguments: Any, **options: Any) -> Any:
+        for _ in range(20):
+            await asyncio.sleep(0)  # passes of the loop, in which it reads what has come
+        return await dial(*arguments, **options)
+
+    async with lane(echo) as here:
+        with socket.create_connection((here.host, here.port)) as raw:
+            raw.sendall(b"ping")
+            monkeypatch.setattr(loop, "create_connection", after_a_name_was_looked_up)
+            raw.setblocking(False)
+            async with asyncio.timeout(20):
+                assert await loop.sock_recv(raw, 4) == b"ping"
 
 
 async def test_a_delay_is_made_one_way_in_each_direction() -> None:

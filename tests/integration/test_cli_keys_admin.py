@@ -144,6 +144,7 @@ def test_links_can_be_provisioned_and_storage_keys_rotated_while_keys_flow(pair:
     # alice starts with the successor, bob with the old one
     pair.fine("restart", "alice")
     pair.fine("start", "bob")
+    pair.fine("up", "--no-wait")
     assert pair.fine("keys", "rotate-storage-key").split() == [str(one) for one in storage_keys(pair)]
     assert path.read_bytes() != old
     for one in storage_keys(pair):

@@ -352,4 +352,6 @@ async def test_what_drifts_is_reported_in_state_and_metrics(
         offset_ps = lab.process.metrics.get_sample_value(
             "qnetem_quantum_channel_drift_clock_offset_ps", {"link_id": LINK}
         )
-        assert offset_ps >= drift.clock_offset_ps - 1000
+        # between two readings of the state, whichever way this clock goes just now; its white noise is 5 ps
+        low_ps, high_ps = sorted((drift.clock_offset_ps, (await operator.get_link(LINK)).drift.clock_offset_ps))
+        assert low_ps - 100 <= offset_ps <= high_ps + 100
