@@ -150,7 +150,8 @@ class NodeLinkStatus(_message.Message):
     """Of the last block; the last commissioning before there is one."""
     clicks_hz: _builtins.float
     """Emulated rates over the last seconds; secret is the sifted rate at the yield of the last block, and gross: before
-    tags are paid for.
+    tags are paid for. The receiver counts a click as it reports it and a sifted bit as it is answered, so trains on
+    their way are clicks that are not sifted yet; the transmitter counts both as it answers.
     """
     sifted_hz: _builtins.float
     secret_gross_hz: _builtins.float

@@ -21,8 +21,8 @@ TWO, PAIRS, STUDY = "two-decoys", "pairs", "study"
 BITS = 100_000
 # of each link, enough to compare with a plan
 BLOCKS = 8
-# rates are of the last ten emulated seconds, of which the first slice may be cut
-WINDOW_S = 11.0
+# rates are of the last ten emulated seconds, of which the first slice may be cut; the first train that is sifted may lag
+WINDOW_S = 13.0
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_each_protocol_makes_what_it_is_for_and_what_was_planned(tmp_path:
         expected = seen.clicks_hz / link.planned.clock_hz
         bound = 5 / (state.pulse_count * expected) ** 0.5 + 2 * train_pulses / state.pulse_count
         assert state.click_count / state.pulse_count == pytest.approx(expected, rel=bound)
-        # sifted bits of a click, over the window: 5 sigma of its least, and what is not answered yet of it
-        end, trains = measured["bob" if link_id == TWO else "dave", link_id], 10 * link.planned.clock_hz / train_pulses
-        bound = 5 / (10 * end.sifted_hz) ** 0.5 + 8 / trains
+        # sifted bits of a click, over the window: 5 sigma of them; the transmitter counts both in one moment
+        end = measured["alice" if link_id == TWO else "carol", link_id]
+        bound = 5 / (10 * end.sifted_hz) ** 0.5
         assert end.sifted_hz / end.clicks_hz == pytest.approx(sum(seen.z_hz) / seen.clicks_hz, rel=bound)
