@@ -10,19 +10,21 @@ import numpy as np
 
 from qnetem.runtime.rng_compiled import philox4x32
 from quantum_channel.log_compiled import log_uniform
-from quantum_channel.sampler import AFTERPULSE_DRAW, BLOCK_BITS, GAP_LIMIT
+from quantum_channel.sampler import AFTERPULSE_DRAW, BLOCK_BITS, GAP_LIMIT, GROUP_BITS, MARK_DRAW
 from quantum_channel.ways import AFTERPULSE_CODES, UNIFORM
 
 __all__ = [
     "BLOCK",
-    "add_where",
     "all_arrivals",
     "all_lands",
+    "all_marks",
     "all_received",
     "all_sent",
     "all_ways",
     "as_they_are",
     "beget",
+    "by_intensity",
+    "by_next_intensity",
     "come",
     "draw",
     "explain",
@@ -30,6 +32,7 @@ __all__ = [
     "jit",
     "let_pass",
     "live",
+    "mark",
     "part",
     "picked",
     "positions",
@@ -40,6 +43,8 @@ __all__ = [
 ]
 
 BLOCK = 1 << BLOCK_BITS
+_GROUP = 1 << GROUP_BITS
+_HALF_GROUP = _GROUP >> 1
 # "numpy": a division by zero is no exception, whose check would keep loops from becoming vector code
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 inlined = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -47,19 +52,22 @@ inlined = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always
 
 @jit
 def whole_vectors(count):  # type: ignore[no-untyped-def]
-    """Return `count` rounded up to what loops do at once: what is left over would be done one by one."""
-    return (count + 31) & ~31
+    """Return `count` rounded up to whole groups: loops do as many at once, and what is left over one by one."""
+    return (count + _GROUP - 1) & -_GROUP
 
 
 @jit
-def _words(count, first, block, c3, k0, k1, gap, keep, way, arrival):  # type: ignore[no-untyped-def]
+def _words(count, first, block, c3, k0, k1, gap, keep):  # type: ignore[no-untyped-def]
     low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
-    for j in range(count):
-        w0, w1, w2, w3 = philox4x32(np.uint32(first + j), low, high, c3, k0, k1)
-        gap[j] = np.uint32(w0)
-        keep[j] = np.uint32(w1)
-        way[j] = np.uint32(w2)
-        arrival[j] = np.uint32(w3)
+    for group in range(count >> GROUP_BITS):
+        start = group << GROUP_BITS
+        draws = (first + start) >> 1
+        for i in range(_HALF_GROUP):
+            w0, w1, w2, w3 = philox4x32(np.uint32(draws + i), low, high, c3, k0, k1)
+            gap[start + i] = np.uint32(w0)
+            keep[start + i] = np.uint32(w1)
+            gap[start + _HALF_GROUP + i] = np.uint32(w2)
+            keep[start + _HALF_GROUP + i] = np.uint32(w3)
 
 
 @jit
@@ -69,11 +77,30 @@ def _gaps(count, scale, words):  # type: ignore[no-untyped-def]
 
 
 @jit
-def draw(count, first, block, c3, k0, k1, scale, gaps, keep, way, arrival):  # type: ignore[no-untyped-def]
-    """Write the words of draws, and gaps in the place of their first words; none is longer than a block."""
+def draw(count, first, block, c3, k0, k1, scale, gaps, keep):  # type: ignore[no-untyped-def]
+    """Write gaps and words to keep candidates by, of whole groups; no gap is longer than a block."""
     # of their own: one loop of both would run out of registers
-    _words(count, first, block, c3, k0, k1, gaps, keep, way, arrival)
+    _words(count, first, block, c3, k0, k1, gaps, keep)
     _gaps(count, scale, gaps)
+
+
+@jit
+def all_marks(count, first, block, c3, k0, k1, numbers, way, arrival):  # type: ignore[no-untyped-def]
+    """Write the words that say how candidates clicked and when they arrived."""
+    low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
+    start = np.uint32(first + MARK_DRAW)
+    for i in range(count):
+        w0, w1, _, _ = philox4x32(np.uint32(start + numbers[i]), low, high, c3, k0, k1)
+        way[i] = np.uint32(w0)
+        arrival[i] = np.uint32(w1)
+
+
+@jit
+def mark(number, block, keys):  # type: ignore[no-untyped-def]
+    """Return the words of one candidate."""
+    low, high = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
+    way, arrival, _, _ = philox4x32(np.uint32(number + MARK_DRAW), low, high, keys[0, 3], keys[0, 0], keys[0, 1])
+    return way, arrival
 
 
 @inlined
@@ -110,15 +137,27 @@ def all_sent(count, start, high, slots, c2, c3, k0, k1, is_x_from, classes, leve
 
 
 @jit
-def add_where(count, words, threshold, step, classes):  # type: ignore[no-untyped-def]
+def by_intensity(count, levels, word, step, below, most, classes, limits):  # type: ignore[no-untyped-def]
+    """Write the last words to keep candidates by: of an intensity from `word` on, and of those before it."""
     for j in range(count):
-        classes[j] += np.int32(np.uint64(words[j]) >= threshold) * step
+        is_it = levels[j] >= word
+        classes[j] += step if is_it else np.int32(0)
+        limits[j] = most if is_it else below
 
 
 @jit
-def let_pass(count, keep, accept_intensity, classes, flags):  # type: ignore[no-untyped-def]
+def by_next_intensity(count, levels, word, step, most, classes, limits):  # type: ignore[no-untyped-def]
+    """Write those of a further intensity, from `word` on."""
     for j in range(count):
-        flags[j] = np.uint64(keep[j]) < accept_intensity[np.uint32(classes[j]) >> np.uint32(3)]
+        is_it = levels[j] >= word
+        classes[j] += step if is_it else np.int32(0)
+        limits[j] = most if is_it else limits[j]
+
+
+@jit
+def let_pass(count, keep, limits, flags):  # type: ignore[no-untyped-def]
+    for j in range(count):
+        flags[j] = keep[j] <= limits[j]
 
 
 @jit
@@ -173,21 +212,21 @@ def way_of(word, c, cells, bits):  # type: ignore[no-untyped-def]
 
 
 @jit
-def all_ways(count, numbers, way, classes, cells, bits, found):  # type: ignore[no-untyped-def]
+def all_ways(count, way, classes, cells, bits, found):  # type: ignore[no-untyped-def]
     for i in range(count):
         # indices without a sign: so it becomes vector code
-        word = np.uint64(way[numbers[i]])
+        word = np.uint64(way[i])
         cell = np.uint32(word >> np.uint64(32 - bits))
         entry = cells[np.uint32(np.uint32(classes[i]) << np.uint32(bits)) + cell]
         found[i] = np.uint32(AFTERPULSE_CODES) + (cell if word < entry >> np.uint64(32) else np.uint32(entry))
 
 
 @jit
-def all_arrivals(count, numbers, arrival, found, kinds, cells, table_ps, bits, slot_ps, times_ps):  # type: ignore[no-untyped-def]
+def all_arrivals(count, arrival, found, kinds, cells, table_ps, bits, slot_ps, times_ps):  # type: ignore[no-untyped-def]
     """Write the arrivals of candidates that all land in their own slots."""
     half = np.int32(slot_ps // 2)
     for i in range(count):
-        word, kind = np.uint64(arrival[numbers[i]]), np.uint32(kinds[np.uint32(found[i])])
+        word, kind = np.uint64(arrival[i]), np.uint32(kinds[np.uint32(found[i])])
         is_dark = kind == np.uint32(UNIFORM)
         start = np.uint32((np.uint32(0) if is_dark else kind) << np.uint32(bits))
         cell = np.uint32(word >> np.uint64(32 - bits))
@@ -199,11 +238,11 @@ def all_arrivals(count, numbers, arrival, found, kinds, cells, table_ps, bits, s
 
 @jit
 def all_lands(  # type: ignore[no-untyped-def]
-    count, numbers, arrival, found, kinds, strays, cells, shifts, table_ps, bits, slot_ps, slots, lands, arrivals_ps
+    count, arrival, found, kinds, strays, cells, shifts, table_ps, bits, slot_ps, slots, lands, arrivals_ps
 ):
     """Write the slots that candidates land in, their arrivals there, and the codes that they have there."""
     for i in range(count):
-        word, kind = np.uint64(arrival[numbers[i]]), kinds[found[i]]
+        word, kind = np.uint64(arrival[i]), kinds[found[i]]
         if kind == UNIFORM:
             lands[i] = slots[i]
             arrivals_ps[i] = np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2

@@ -15,11 +15,7 @@ def log_uniform(word):  # type: ignore[no-untyped-def]
     mantissa = np.uint64((bits & low) + root_half).view(np.float64)
     s = (mantissa - 1.0) / (mantissa + 1.0)
     square = s * s
-    series = 1.0 / 19.0
-    series = series * square + 1.0 / 17.0
-    series = series * square + 1.0 / 15.0
-    series = series * square + 1.0 / 13.0
-    series = series * square + 1.0 / 11.0
+    series = 1.0 / 11.0
     series = series * square + 1.0 / 9.0
     series = series * square + 1.0 / 7.0
     series = series * square + 1.0 / 5.0

@@ -1,15 +1,16 @@
 """quantum_channel.nature: nature at work on one link: takes trains, lets them pass in time, hands clicks over. Edge."""
 
 import asyncio
-import threading
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any, Final
 
 from qnetem.runtime.clock import PS_PER_S, Clock, from_time
 from qnetem.runtime.rng import BLOCK_PULSES
 from qnetem.v1 import quantum_channel_pb2
+from quantum_channel.chain import Chain
 from quantum_channel.course import Cell, Course, Run
 from quantum_channel.delivery import Delivery, Parcel
 from quantum_channel.drift import Weather
@@ -27,8 +28,8 @@ __all__ = ["Ends", "Nature"]
 _TRAINS: Final = 16
 # a train may be announced this far ahead, wall seconds
 _AHEAD_LIMIT_S: Final = 60
-# a thread takes 0.1 ms to begin; the event loop waits for it no longer than this, and only while it is behind
-_BEGIN_S: Final = 1e-3
+# stretches of a train that are begun while it is behind: one is sampled while the one before it is written
+_BEGUN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,21 @@ class _Passed:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """What clicked in a stretch, what it leaves to the next, and what the receiver is told of it."""
+    """What clicked in a stretch, and what the receiver is told of it."""
 
     passed: Passed
-    left: Left
     message: ClicksMessage
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A stretch that is sampled, or that nobody hears."""
+
+    block: int
+    end_block: int
+    end_ps: int
+    due_ps: int
+    sampling: "Future[_Stretch] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class _Here:
         return course is self.course and self.from_ps <= time_ps and (until_ps is None or time_ps < until_ps)
 
 
+_Chain = Chain[_Stretch, Left]
 # what a transmitter is told, in order; None: nothing more
 _Told = _Passed | PartnerClicks | None
 
@@ -163,59 +175,57 @@ class Nature:
 
     async def _pass(self, train: Train, told: "asyncio.Queue[_Told]") -> _Passed:
         """Let one train pass; its clicks go to the receiver that listens as it starts, if it goes on listening."""
-        link, loop = self.link, asyncio.get_running_loop()
+        link = self.link
         link.begin(train.first_block, train.start_ps)
         await self._clock.sleep_until(train.start_ps)
-        delivery, left, readings = self._delivery, START, Readings(train.first_block)
+        delivery, readings, block = self._delivery, Readings(train.first_block), train.first_block
         parcel: Parcel | None = None
-        late: Parcel | None = None
-        block, due_ps = train.first_block, train.start_ps
-        while block < train.end_block:
-            is_heard = delivery is not None and not delivery.is_over
-            runs = await self._runs(train, block, is_heard)
-            end_block = runs[-1].end_block
-            end_ps = train.time_ps(end_block)
-            due_ps = end_ps + link.latency_ps(end_ps)
-            # from here on changes hold from the next stretch on
-            link.begin(end_block, end_ps)
-            for run in runs:
-                readings.add(run)
-            parcel = None
-            if delivery is not None and is_heard:
-                begun = threading.Lock()
-                begun.acquire()
-                weather = link.course.weather
-                sampling = loop.run_in_executor(self._pool, self._stretch, train, weather, runs, left, begun)
-                if late is not None:
-                    # writing a message holds the interpreter's lock: a thread that has not begun would wait for it
-                    begun.acquire(timeout=_BEGIN_S)
-                    await delivery.put(late)
-                    late = None
-                stretch = await sampling
-                left = stretch.left
+        due_ps = train.start_ps
+        chain: _Chain = Chain(self._pool, START)
+        begun: deque[_Begun] = deque()
+        while begun or block < train.end_block:
+            is_free = not begun or (len(begun) < _BEGUN and self._clock.now_ps() >= begun[-1].end_ps)
+            if block < train.end_block and is_free:
+                is_heard = delivery is not None and not delivery.is_over
+                begun.append(await self._begin(train, block, chain, readings, is_heard=is_heard))
+                block = begun[-1].end_block
+                continue
+            part = begun.popleft()
+            due_ps, parcel = part.due_ps, None
+            if delivery is not None and part.sampling is not None:
+                stretch = await asyncio.wrap_future(part.sampling)
                 parcel = Parcel(stretch.message, due_ps)
-                if end_block < train.end_block and self._clock.now_ps() >= end_ps:
-                    # behind: the next stretch is begun first, to be sampled while this one is written
-                    late = parcel
-                else:
-                    await delivery.put(parcel)
+                await delivery.put(parcel)
                 link.click_count += len(stretch.passed.tagged.offsets)
                 if stretch.passed.has_partners:
-                    await self._clock.sleep_until(end_ps)
-                    is_last = end_block == train.end_block
-                    await told.put(partner_clicks(train.first_block, block, stretch.passed.sample, is_last=is_last))
-            link.pulse_count += (end_block - block) * BLOCK_PULSES
-            block = end_block
-            await self._clock.sleep_until(end_ps)
+                    await self._clock.sleep_until(part.end_ps)
+                    is_last = part.end_block == train.end_block
+                    await told.put(
+                        partner_clicks(train.first_block, part.block, stretch.passed.sample, is_last=is_last)
+                    )
+            link.pulse_count += (part.end_block - part.block) * BLOCK_PULSES
+            await self._clock.sleep_until(part.end_ps)
         return _Passed(due_ps, train.first_block, parcel, readings)
 
-    def _stretch(self, train: Train, weather: Weather, runs: list[Run], left: Left, begun: threading.Lock) -> _Stretch:
-        """Return a stretch, in a thread of the pool; `begun` is released at once."""
-        begun.release()
-        passed, behind = pass_runs(self._sampler, self._keys, weather, train, runs, left)
+    async def _begin(self, train: Train, block: int, chain: _Chain, readings: Readings, *, is_heard: bool) -> _Begun:
+        """Have the next stretch of a train sampled, behind the one before it; changes hold from the next one on."""
+        link = self.link
+        runs = await self._runs(train, block, is_heard)
+        end_block = runs[-1].end_block
+        end_ps = train.time_ps(end_block)
+        link.begin(end_block, end_ps)
+        for run in runs:
+            readings.add(run)
+        weather = link.course.weather
+        sampling = chain.add(lambda left: self._stretch(train, weather, runs, left)) if is_heard else None
+        return _Begun(block, end_block, end_ps, end_ps + link.latency_ps(end_ps), sampling)
+
+    def _stretch(self, train: Train, weather: Weather, runs: list[Run], left: Left) -> tuple[_Stretch, Left]:
+        """Return a stretch, and what it leaves to the next one, in a thread of the pool."""
+        passed, left = pass_runs(self._sampler, self._keys, weather, train, runs, left)
         first, is_last = runs[0].first_block, runs[-1].end_block == train.end_block
         message = clicks_message(train.first_block, first, passed.tagged, is_last=is_last, bias_ratio=bias_ratio(runs))
-        return _Stretch(passed, behind, message)
+        return _Stretch(passed, message), left
 
     async def _runs(self, train: Train, block: int, is_heard: bool) -> list[Run]:
         """Return what the next stretch of a train is like. What nobody hears is one run, as it is when it begins."""

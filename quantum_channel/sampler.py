@@ -3,15 +3,19 @@
 Cost follows clicks: pulses that do not click are never looked at. `sampler_compiled` draws the same words in the same
 order and is tested to give the same bytes.
 
-DRAW LAYOUT (nature is implemented here alone; a change of it changes every replay). Block b, candidate j = 0, 1, ...:
-word w_n is word n of nature's draw j of block b (choice.proto), slots count from the first of the block.
-  w0  gap: the candidate's slot is `base` + floor(ln u0 / ln(1 - p_max)), u = (w + 1/2) / 2^32, where `base` is 0 for
-      the first candidate, then the slot after the candidate before it. While responses say `is_skipping`, slots that
-      are blanked whatever the jitter are passed over: `base` is not below the last blanked slot + 1 - reach.
-      The block's candidates end with the first whose slot is 2^20 or more.
-  w1  kept when below P(click | class) / p_max, the class following from the choices of both ends at that pulse.
-  w2  how it clicked: the ways of the class, whose codes `ways` explains, by its alias table (`alias`).
-  w3  its arrival: by the alias table of its way's landing when there was light, uniform over the slot for a dark count.
+DRAW LAYOUT (nature is implemented here alone; a change of it changes every replay). Slots count from the first of the
+block. Draw d of block b is four words of nature (choice.proto). Candidates j = 0, 1, ... of a block go in groups of 64,
+and each draw is of two of them: draw 32 (j >> 6) + (j & 31), by w0 and w1 in the first half of the group, by w2 and w3
+in its second.
+  gap   (w0 or w2): the candidate's slot is `base` + floor(ln u / ln(1 - p_max)), u = (w + 1/2) / 2^32, where `base` is
+        0 for the first candidate, then the slot after the candidate before it. While responses say `is_skipping`, slots
+        that are blanked whatever the jitter are passed over: `base` is not below the last blanked slot + 1 - reach.
+        The block's candidates end with the first whose slot is 2^20 or more.
+  keep  (w1 or w3): kept when below P(click | class) / p_max, the class following from the choices of both ends at that
+        pulse.
+  A candidate that is kept has draw j + 2^29 to itself. w0: how it clicked, of the ways of the class, whose codes `ways`
+  explains, by its alias table (`alias`). w1: its arrival, by the alias table of its way's landing when there was light,
+  uniform over the slot for a dark count.
 Kept candidates are registered in order, when the slot they land in is not blanked; registering blanks that slot and
 the `dead_slots` after it. So a slot registers once, and clicks come in ascending slots.
   Afterpulse of the click that was candidate j: words of draw j + 2^31. w0 below p_ap: it begets one,
@@ -48,6 +52,8 @@ __all__ = [
     "BLOCK_BITS",
     "COLD",
     "GAP_LIMIT",
+    "GROUP_BITS",
+    "MARK_DRAW",
     "Carry",
     "Keys",
     "Sample",
@@ -66,6 +72,8 @@ U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[np.float64]
 
 BLOCK_BITS: Final = 20
+GROUP_BITS: Final = 6
+MARK_DRAW: Final = 1 << 29
 AFTERPULSE_DRAW: Final = 1 << 31
 _STRAY_DRAW: Final = 1 << 30
 # no gap or delay is longer, so that integers of 32 bits hold them
@@ -73,7 +81,7 @@ GAP_LIMIT: Final = float(1 << 30)
 _LN2: Final = 0.6931471805599453
 _ONE: Final = np.uint64(0x3FF0000000000000)  # bits of 1.0
 _ROOT_HALF: Final = np.uint64(0x3FE6A09E667F3BCD)  # bits of sqrt(1/2)
-_LOG_TERMS: Final = tuple(1.0 / n for n in range(19, 1, -2))
+_LOG_TERMS: Final = tuple(1.0 / n for n in range(11, 1, -2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,7 @@ class Sampler(Protocol):
 
 
 def log_uniform(words: U32) -> F64:
-    """Return ln((w + 1/2) / 2^32), to 1e-14 of itself. Any shape.
+    """Return ln((w + 1/2) / 2^32), to 1e-10 of itself. Any shape.
 
     Written out in additions, multiplications and one division, since logarithms of libraries differ in the last bit.
     """
@@ -219,35 +227,42 @@ def _uniform_arrival(words: U32, slot_ps: int) -> I32:
 
 @dataclass(slots=True)
 class _Candidates:
-    """Draws j, j+1, ... of a block by array; what depends on the candidate's slot follows in `classify`."""
+    """Candidates j, j+1, ... of a block by array; what depends on the candidate's slot follows in `classify`."""
 
+    numbers: U64
     gaps: I64
     keep: U32
-    way: U32
-    arrival: U32
 
     @classmethod
     def draw(cls, response: Response, keys: Keys, block: int, first: int, count: int) -> "_Candidates":
+        numbers = np.arange(first, first + count, dtype=np.uint64)
+        half = np.uint64(1 << GROUP_BITS >> 1)
+        draws = (numbers >> np.uint64(GROUP_BITS)) * half + (numbers & (half - np.uint64(1)))
+        words = cls._words(keys, block, draws)
+        is_second = numbers & half > 0
+        gap, keep = (np.where(is_second, words[n + 2], words[n]) for n in (0, 1))
+        return cls(numbers, np.minimum(log_uniform(gap) * response.gap_scale, GAP_LIMIT).astype(np.int64), keep)
+
+    @staticmethod
+    def _words(keys: Keys, block: int, draws: U64) -> tuple[U32, U32, U32, U32]:
         k0, k1, _, c3 = (int(word) for word in keys.words[0])
-        counters = np.arange(first, first + count, dtype=np.uint64)
-        gap, keep, way, arrival = philox4x32(counters, block & 0xFFFFFFFF, block >> 32, c3, k0, k1)
-        gaps = np.minimum(log_uniform(gap) * response.gap_scale, GAP_LIMIT).astype(np.int64)
-        return cls(gaps, keep, way, arrival)
+        return philox4x32(draws, block & 0xFFFFFFFF, block >> 32, c3, k0, k1)
 
     def classify(
         self, response: Response, keys: Keys, block: int, slots: I64
     ) -> tuple[npt.NDArray[np.bool_], U8, I64, I32]:
         """Return (is kept, code of the way, landing slot, arrival) of these candidates at `slots` of the block."""
+        way, arrival, *_ = self._words(keys, block, self.numbers + np.uint64(MARK_DRAW))
         pulses = (np.uint64(block) << np.uint64(BLOCK_BITS)) + slots.astype(np.uint64)
         classes = pulse_classes(response, keys, pulses)
         is_kept = self.keep < response.accept[classes]
-        codes = AFTERPULSE_CODES + outcomes(response.cells, classes, self.way)
+        codes = AFTERPULSE_CODES + outcomes(response.cells, classes, way)
         shifts = np.zeros(len(codes), dtype=np.int32)
-        arrivals = _uniform_arrival(self.arrival, response.slot_ps)
+        arrivals = _uniform_arrival(arrival, response.slot_ps)
         landings, number = response.landings, response.ways.landings[codes]
         lit = np.flatnonzero(number != UNIFORM)
         tables = landings.cells.reshape(-1, 1 << landings.bits)
-        outcome = (number[lit].astype(np.int64) << landings.bits) + outcomes(tables, number[lit], self.arrival[lit])
+        outcome = (number[lit].astype(np.int64) << landings.bits) + outcomes(tables, number[lit], arrival[lit])
         shifts[lit], arrivals[lit] = landings.shifts[outcome], landings.arrivals_ps[outcome]
         codes = np.where(shifts == 0, codes, response.ways.strays[codes])
         return is_kept, codes.astype(np.uint8), slots + shifts, arrivals

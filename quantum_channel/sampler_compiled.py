@@ -10,18 +10,21 @@ import math
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from quantum_channel.alias import alias_bits
 from quantum_channel.candidates_compiled import (
     BLOCK,
-    add_where,
     all_arrivals,
     all_lands,
+    all_marks,
     all_received,
     all_sent,
     all_ways,
     as_they_are,
     beget,
+    by_intensity,
+    by_next_intensity,
     come,
     draw,
     explain,
@@ -29,6 +32,7 @@ from quantum_channel.candidates_compiled import (
     jit,
     let_pass,
     live,
+    mark,
     part,
     picked,
     positions,
@@ -43,7 +47,11 @@ from quantum_channel.ways import AFTERPULSE_CODES, UNIFORM
 
 __all__ = ["sample"]
 
+I32 = npt.NDArray[np.int32]
+U32 = npt.NDArray[np.uint32]
+
 _CHUNK = 2048
+_LAST_WORD = (1 << 32) - 1
 
 
 @jit
@@ -69,39 +77,40 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     clicks,
 ):
     """Register a chunk of candidates: what depends on each alone by array, then the electronics one by one."""
-    basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
+    basis_thresholds, accept, levels_from, steps, most = tables
     kinds, strays, begets = ways
     landings, shifts, table_ps = landing
     slot_ps, dead, reach, is_certain, detector_shift, bits, way_bits = whole
-    gaps, keep, way, arrival = drawn
+    gaps, keep = drawn
     offsets, codes, times_ps = clicks
-    slots, levels, numbers, places, sent_classes, classes, found, lands, arrivals_ps, flags = space
+    slots, levels, limits, numbers, places, way, arrival, sent_to, classes, found, lands, arrivals_ps, flags = space
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
     count = positions(drawn_count, base, gaps, slots)
     base = np.int64(slots[count - 1]) + 1 if count == drawn_count else np.int64(BLOCK)
     k0, k1, c2, c3 = keys[1, 0], keys[1, 1], keys[1, 2], keys[1, 3]
-    all_sent(whole_vectors(count), start, high, slots, c2, c3, k0, k1, basis_thresholds[0], sent_classes, levels)
-    for threshold in intensity_thresholds:
-        add_where(count, levels, threshold, np.int32(8), sent_classes)
-    let_pass(count, keep, accept_intensity, sent_classes, flags)
+    all_sent(whole_vectors(count), start, high, slots, c2, c3, k0, k1, basis_thresholds[0], sent_to, levels)
+    by_intensity(count, levels, levels_from[0], steps[0], most[0], most[1], sent_to, limits)
+    for m in range(1, len(levels_from)):
+        by_next_intensity(count, levels, levels_from[m], steps[m], most[m + 1], sent_to, limits)
+    let_pass(count, keep, limits, flags)
     left = flagged(count, flags, numbers)
     # blanking can be told beforehand where nothing else decides between here and there
     is_alone = is_certain == 1 and due_at == due_end
     if is_alone:
         left = live(left, blanked, dead, slots, numbers)
     picked(left, numbers, slots, places)
-    picked(left, numbers, sent_classes, classes)
+    picked(left, numbers, sent_to, classes)
+    all_marks(whole_vectors(left), first, block, keys[0, 3], keys[0, 0], keys[0, 1], numbers, way, arrival)
     k0, k1, c2, c3 = keys[2, 0], keys[2, 1], keys[2, 2], keys[2, 3]
     all_received(whole_vectors(left), start, high, places, c2, c3, k0, k1, basis_thresholds[1], classes)
-    all_ways(left, numbers, way, classes, cells, way_bits, found)
+    all_ways(left, way, classes, cells, way_bits, found)
     if reach:
         all_lands(
-            left, numbers, arrival, found, kinds, strays, landings, shifts, table_ps, bits, slot_ps, places, lands,
-            arrivals_ps,
+            left, arrival, found, kinds, strays, landings, shifts, table_ps, bits, slot_ps, places, lands, arrivals_ps,
         )  # fmt: skip
     else:
-        all_arrivals(left, numbers, arrival, found, kinds, landings, table_ps, bits, slot_ps, arrivals_ps)
+        all_arrivals(left, arrival, found, kinds, landings, table_ps, bits, slot_ps, arrivals_ps)
         as_they_are(left, places, lands)
     if is_alone:
         # what is left clicks where it is
@@ -151,15 +160,15 @@ def _live_candidates(  # type: ignore[no-untyped-def]
 
     How a click looks is looked up afterwards, by array, where (`is_plain`) nothing else hangs on it.
     """
-    basis_thresholds, intensity_thresholds, accept, accept_intensity = tables
+    basis_thresholds, accept, levels_from, steps, most = tables
     kinds, strays, begets = ways
     landings, shifts, table_ps = landing
     slot_ps, dead, reach, is_plain, detector_shift, bits, way_bits = whole
-    gaps, keep, way, arrival = drawn
+    gaps, keep = drawn
     offsets, codes, times_ps = clicks
     pulse = block << np.uint64(BLOCK_BITS)
     start, high = np.uint32(pulse), np.uint32(pulse >> np.uint64(32))
-    slots, _, numbers, places, _, classes, found, lands, arrivals_ps, _ = space
+    slots, _, _, numbers, places, way, arrival, _, classes, found, lands, arrivals_ps, _ = space
     left = np.int64(0)
     for j in range(drawn_count):
         slot = max(base, blanked + 1 - reach) + np.int64(gaps[j])
@@ -168,18 +177,22 @@ def _live_candidates(  # type: ignore[no-untyped-def]
             break
         low = np.uint32(start + np.uint32(slot))
         c, level = sent(low, high, keys[1, 2], keys[1, 3], keys[1, 0], keys[1, 1], basis_thresholds[0])
-        for t in range(len(intensity_thresholds)):
-            c += np.int32(np.uint64(level) >= intensity_thresholds[t]) * np.int32(8)
-        if np.uint64(keep[j]) >= accept_intensity[c >> 3]:
+        passing = most[0]
+        for t in range(len(levels_from)):
+            if level >= levels_from[t]:
+                c += steps[t]
+                passing = most[t + 1]
+        if keep[j] > passing:
             continue
         c += received(low, high, keys[2, 2], keys[2, 3], keys[2, 0], keys[2, 1], basis_thresholds[1])
         if np.uint64(keep[j]) >= accept[c]:
             continue
         land, code, arrival_ps = slot, np.int64(0), np.int32(0)
         if not is_plain:
-            code = np.int64(way_of(np.uint64(way[j]), c, cells, way_bits))
+            way_word, word = mark(first + j, block, keys)
+            code = np.int64(way_of(way_word, c, cells, way_bits))
             # a call would count references of all arrays
-            word, kind = np.uint64(arrival[j]), kinds[code]
+            kind = kinds[code]
             if kind == UNIFORM:
                 arrival_ps = np.int32(np.int64((word * np.uint64(slot_ps)) >> np.uint64(32)) - slot_ps // 2)
             else:
@@ -202,10 +215,10 @@ def _live_candidates(  # type: ignore[no-untyped-def]
                     first + j, block, keys, afterpulse, slot_ps, detector_shift, blanked, due_at, due_end, due
                 )
     if is_plain:
-        all_ways(left, numbers, way, classes, cells, way_bits, found)
+        all_marks(whole_vectors(left), first, block, keys[0, 3], keys[0, 0], keys[0, 1], numbers, way, arrival)
+        all_ways(left, way, classes, cells, way_bits, found)
         all_lands(
-            left, numbers, arrival, found, kinds, strays, landings, shifts, table_ps, bits, slot_ps, slots, lands,
-            arrivals_ps,
+            left, arrival, found, kinds, strays, landings, shifts, table_ps, bits, slot_ps, slots, lands, arrivals_ps,
         )  # fmt: skip
         for i in range(left):
             codes[places[i]], times_ps[places[i]] = found[i], arrivals_ps[i]
@@ -223,7 +236,7 @@ _SIGNATURE = numba.types.Tuple((_U32, _Clicks, numba.int64, _Due, numba.int64))(
     _Matrix32,  # keys
     numba.float64,  # gap scale
     numba.float64,  # candidates that are drawn per slot, about
-    numba.types.UniTuple(_U64, 4),  # thresholds: bases, intensities, accept, accept_intensity
+    numba.types.Tuple((_U64, _U64, _U32, _I32, _U32)),  # thresholds: bases, accept; intensities: from, steps, most
     _U64,  # cells of ways
     numba.types.Tuple((_U32, _U8, _U8)),  # ways: landings, strays, begets
     _U8,  # what codes mean
@@ -259,9 +272,10 @@ def _run(  # type: ignore[no-untyped-def]
     step,
 ):
     counts = np.zeros(block_count, np.uint32)
-    drawn = (np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32))
+    drawn = (np.empty(step, np.uint32), np.empty(step, np.uint32))
     space = (
         np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32),
+        np.empty(step, np.uint32), np.empty(step, np.uint32), np.empty(step, np.uint32),
         np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32), np.empty(step, np.int32),
         np.empty(step, np.int32), np.empty(step, np.uint8),
     )  # fmt: skip
@@ -276,7 +290,7 @@ def _run(  # type: ignore[no-untyped-def]
             # what is left of the block in one go, most times
             likely = (BLOCK - base) * prob
             count = min(step, whole_vectors(np.int64(likely + math.sqrt(likely)) + 8))
-            draw(count, first, block, keys[0, 3], keys[0, 0], keys[0, 1], scale, drawn[0], drawn[1], drawn[2], drawn[3])
+            draw(count, first, block, keys[0, 3], keys[0, 0], keys[0, 1], scale, drawn[0], drawn[1])
             # room for all that this chunk can register and beget
             room = n + 2 * step + due_end - due_at
             if room > len(clicks[0]):
@@ -304,6 +318,24 @@ def _run(  # type: ignore[no-untyped-def]
     return counts, clicks, n, part(due, due_at, due_end, due_end - due_at), blanked
 
 
+def intensities(response: Response) -> tuple[U32, I32, U32]:
+    """Return how the word of a pulse's intensity decides, in 32 bits, which become vector code.
+
+    For each intensity behind the first: the word that it begins with, and what it adds to the class. For each: the last
+    word by which a candidate may be kept. One that cannot click lets one word pass too many; `accept` refuses it.
+    An intensity that no word leads to is as the one before it; there are two at least.
+    """
+    words = [*response.intensity_thresholds.tolist(), *(() if len(response.accept_intensity) > 1 else (1 << 32,))]
+    limits = np.maximum(response.accept_intensity, 1).astype(np.int64) - 1
+    begin, steps, most = [], [], [int(limits[0])]
+    for n, word in enumerate(words, 1):
+        is_there = word <= _LAST_WORD
+        begin.append(min(word, _LAST_WORD))
+        steps.append(8 if is_there else 0)
+        most.append(int(limits[n]) if is_there else most[-1])
+    return np.array(begin, np.uint32), np.array(steps, np.int32), np.array(most, np.uint32)
+
+
 def sample(response: Response, keys: Keys, first_block: int, block_count: int, carry: Carry) -> tuple[Sample, Carry]:
     """Return what sampler.sample returns, byte for byte."""
     r = response
@@ -316,14 +348,19 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         r.afterpulse_threshold and (r.ways.begets[AFTERPULSE_CODES:] == 0).any()
     )
     # what its intensity lets pass clicks, and nothing but the clicks before it can blank it
-    is_certain = is_plain and not r.afterpulse_threshold and bool(np.ptp(r.accept.reshape(-1, 8), axis=1).max() == 0)
+    is_certain = (
+        is_plain
+        and not r.afterpulse_threshold
+        and bool(np.ptp(r.accept.reshape(-1, 8), axis=1).max() == 0)
+        and bool(r.accept_intensity.all())
+    )
     counts, clicks, count, due, blanked_to = _run(
         first_block,
         block_count,
         keys.words,
         r.gap_scale,
         r.candidate_prob * live_prob,
-        (r.basis_thresholds, r.intensity_thresholds, r.accept, r.accept_intensity),
+        (r.basis_thresholds, r.accept, *intensities(r)),
         r.cells.reshape(-1),
         (r.ways.landings.astype(np.uint32), r.ways.strays, r.ways.begets),
         r.ways.detectors if not r.has_partners else np.arange(len(r.ways.detectors), dtype=np.uint8),

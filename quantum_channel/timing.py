@@ -47,17 +47,15 @@ def normal_share(centre_ps: float, width_ps: float, sigma_ps: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where clicks land, as a table over whole picoseconds: outcome j when exactly j thresholds are <= a uint32 word.
+    """Where clicks land, as a table over whole picoseconds.
 
     Attributes:
-        thresholds: Shape (n-1,), uint64, ascending.
         shifts: Slots by which the click leaves its own. Shape (n,), int32.
         arrivals_ps: Arrival relative to the centre of the slot it lands in. Shape (n,), int32.
-        cells: The same, as alias.py has it: another word for each outcome, as many words. Shape (2^bits,), uint64.
+        cells: Which of them a word stands for (alias.py). Shape (2^bits,), uint64.
         reach_slots: Largest absolute shift.
     """
 
-    thresholds: npt.NDArray[np.uint64]
     shifts: npt.NDArray[np.int32]
     arrivals_ps: npt.NDArray[np.int32]
     cells: npt.NDArray[np.uint64]
@@ -90,11 +88,10 @@ def landing_table(times_ps: npt.NDArray[np.int64], below_prob: npt.NDArray[np.fl
         below_prob: Probability of each and those before it, but for the last. Shape (n-1,), float64.
         period_ps: Time from slot to slot; infinite where no click leaves its slot.
     """
-    thresholds = np.round(below_prob * 2.0**32).astype(np.uint64)
+    before = np.round(below_prob * 2.0**32).astype(np.int64)
     shifts = np.floor(times_ps / period_ps + 0.5).astype(np.int32)
-    counts = np.diff(thresholds.astype(np.int64), prepend=0, append=1 << 32)
+    counts = np.diff(before, prepend=0, append=1 << 32)
     return Landing(
-        thresholds=thresholds,
         shifts=shifts,
         arrivals_ps=np.round(times_ps - (shifts * period_ps if shifts.any() else 0)).astype(np.int32),
         cells=alias_table(counts.tolist()),

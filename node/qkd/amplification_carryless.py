@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from node.qkd.amplification_compiled import add_to, write_sum
 from node.qkd.bits import Bits
 
 __all__ = ["hankel_product"]
@@ -69,18 +70,6 @@ _inner = numba.njit(cache=True, nogil=True)
 
 
 @_inner
-def _sum(source, a, b, count, target, to):  # type: ignore[no-untyped-def]
-    for m in range(count):
-        target[to + m] = source[a + m] ^ source[b + m]
-
-
-@_inner
-def _add(source, a, count, target, to):  # type: ignore[no-untyped-def]
-    for m in range(count):
-        target[to + m] ^= source[a + m]
-
-
-@_inner
 def _smallest(window, at, bits, first, result, to, size):  # type: ignore[no-untyped-def]
     """Add the product of `size` words, an even number."""
     one, pair_count = np.uint64(1), size >> np.uint64(1)
@@ -103,15 +92,15 @@ def _add_product(window, at, bits, first, result, to, size, level, space, free):
     # a sum of windows, the sum of the bits, and the product of both
     bits_at = free + size
     product_at, rest = bits_at + half, bits_at + size
-    _sum(window, at, at + half, size, space, free)
+    write_sum(window, at, at + half, size, space, free)
     _add_product(space, free, bits, first, result, to, half, level, space, rest)
-    _sum(window, at + half, at + size, size, space, free)
+    write_sum(window, at + half, at + size, size, space, free)
     _add_product(space, free, bits, first + half, result, to + half, half, level, space, rest)
-    _sum(bits, first, first + half, half, space, bits_at)
+    write_sum(bits, first, first + half, half, space, bits_at)
     space[product_at : product_at + half] = 0
     _add_product(window, at + half, space, bits_at, space, product_at, half, level, space, rest)
-    _add(space, product_at, half, result, to)
-    _add(space, product_at, half, result, to + half)
+    add_to(space, product_at, half, result, to)
+    add_to(space, product_at, half, result, to + half)
 
 
 @numba.njit(numba.void(_WORDS, _WORDS, _WORDS, _U64, numba.int64), cache=True, nogil=True)

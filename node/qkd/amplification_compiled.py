@@ -16,7 +16,7 @@ import numpy as np
 
 from node.qkd.bits import Bits
 
-__all__ = ["hankel_product", "is_carryless"]
+__all__ = ["add_to", "hankel_product", "is_carryless", "write_sum"]
 
 _LEAST_BYTES = 512
 # what a loop does at a time
@@ -43,13 +43,15 @@ def _clear(count, target, to):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _add(source, at, count, target, to):  # type: ignore[no-untyped-def]
+def add_to(source, at, count, target, to):  # type: ignore[no-untyped-def]
+    """Add a stretch to another, bit by bit; for amplification_carryless too."""
     for m in range(count):
         target[to + m] ^= source[at + m]
 
 
 @_inner
-def _sum(source, a, b, count, target, to):  # type: ignore[no-untyped-def]
+def write_sum(source, a, b, count, target, to):  # type: ignore[no-untyped-def]
+    """Write the sum of two stretches, bit by bit; for amplification_carryless too."""
     for m in range(count):
         target[to + m] = source[a + m] ^ source[b + m]
 
@@ -82,7 +84,7 @@ def _smallest(window, at, bits, first, result, to, size, tables):  # type: ignor
             here = base + (row << np.uint64(bit))
             _shifted(window, at, row, 4 * half + bit, tables, here)
             for other in range(1, 1 << bit):
-                _sum(tables, base + np.uint64(other) * row, here, row, tables, here + np.uint64(other) * row)
+                write_sum(tables, base + np.uint64(other) * row, here, row, tables, here + np.uint64(other) * row)
     upper = sixteen * row
     for g in range(np.uint64(0), size, np.uint64(4)):
         g1, g2, g3 = g + one, g + np.uint64(2), g + np.uint64(3)
@@ -103,15 +105,15 @@ def _add_product(window, at, bits, first, result, to, size, level, space, free, 
     # a sum of windows, the sum of the bits, and the product of both
     bits_at = free + size
     product_at, rest = bits_at + half, bits_at + size
-    _sum(window, at, at + half, size, space, free)
+    write_sum(window, at, at + half, size, space, free)
     _add_product(space, free, bits, first, result, to, half, level, space, rest, tables)
-    _sum(window, at + half, at + size, size, space, free)
+    write_sum(window, at + half, at + size, size, space, free)
     _add_product(space, free, bits, first + half, result, to + half, half, level, space, rest, tables)
-    _sum(bits, first, first + half, half, space, bits_at)
+    write_sum(bits, first, first + half, half, space, bits_at)
     _clear(half, space, product_at)
     _add_product(window, at + half, space, bits_at, space, product_at, half, level, space, rest, tables)
-    _add(space, product_at, half, result, to)
-    _add(space, product_at, half, result, to + half)
+    add_to(space, product_at, half, result, to)
+    add_to(space, product_at, half, result, to + half)
 
 
 @numba.njit(numba.void(_U8, _U8, _U8, _U64, numba.int64), cache=True, nogil=True)

@@ -21,7 +21,7 @@ TWO, PAIRS, STUDY = "two-decoys", "pairs", "study"
 BITS = 100_000
 # of each link, enough to compare with a plan
 BLOCKS = 8
-# rates are of the last ten emulated seconds, of which the first slice may be cut; the first train that is sifted may lag
+# rates are of the last ten emulated seconds: the first slice may be cut, and the first train that is sifted may lag
 WINDOW_S = 13.0
 
 

@@ -167,11 +167,11 @@ def test_blocks_links_and_secrets_have_draws_of_their_own() -> None:
         assert (other.offsets.tolist(), other.detectors.tolist()) != (first.offsets.tolist(), first.detectors.tolist())
 
 
-def test_logarithm_is_that_of_the_uniform_to_the_last_digits() -> None:
+def test_logarithm_is_that_of_the_uniform_to_ten_digits() -> None:
     edges = [0, 1, 2**31, 3037000499, 3037000500, 2**32 - 2, 2**32 - 1]
     words = np.concatenate((edges, np.random.default_rng(5).integers(0, 2**32, 10**5))).astype(np.uint32)
     exact = np.array([math.log((int(w) + 0.5) / 2**32) for w in words])
-    assert np.abs(sampler.log_uniform(words) / exact - 1).max() < 1e-14
+    assert np.abs(sampler.log_uniform(words) / exact - 1).max() < 1e-10
 
 
 def test_keys_do_not_show_secrets() -> None:
