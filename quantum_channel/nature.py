@@ -15,7 +15,7 @@ from quantum_channel.course import Cell, Course, Run
 from quantum_channel.delivery import Delivery, Parcel
 from quantum_channel.drift import Weather
 from quantum_channel.link import Link
-from quantum_channel.passage import START, Left, Passed, Readings, bias_ratio, pass_runs
+from quantum_channel.passage import START, Left, Passed, Readings, Sampled, bias_ratio, pass_runs, sample_ahead
 from quantum_channel.probe import Probe
 from quantum_channel.sampler import Keys, Sampler
 from quantum_channel.seat import Seat
@@ -28,8 +28,8 @@ __all__ = ["Ends", "Nature"]
 _TRAINS: Final = 16
 # a train may be announced this far ahead, wall seconds
 _AHEAD_LIMIT_S: Final = 60
-# stretches of a train that are begun while it is behind: one is sampled while the one before it is written
-_BEGUN: Final = 2
+# stretches of a train that are begun while it is behind: some are sampled while the one before them is written
+_BEGUN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class _Here:
         return course is self.course and self.from_ps <= time_ps and (until_ps is None or time_ps < until_ps)
 
 
-_Chain = Chain[_Stretch, Left]
+_Chain = Chain[Sampled | None, _Stretch, Left]
 # what a transmitter is told, in order; None: nothing more
 _Told = _Passed | PartnerClicks | None
 
@@ -216,13 +216,20 @@ class Nature:
         link.begin(end_block, end_ps)
         for run in runs:
             readings.add(run)
-        weather = link.course.weather
-        sampling = chain.add(lambda left: self._stretch(train, weather, runs, left)) if is_heard else None
+        sampling = None
+        if is_heard:
+            weather = link.course.weather
+            sampling = chain.add(
+                lambda: sample_ahead(self._sampler, self._keys, runs),
+                lambda left, ahead: self._stretch(train, weather, runs, left, ahead),
+            )
         return _Begun(block, end_block, end_ps, end_ps + link.latency_ps(end_ps), sampling)
 
-    def _stretch(self, train: Train, weather: Weather, runs: list[Run], left: Left) -> tuple[_Stretch, Left]:
+    def _stretch(
+        self, train: Train, weather: Weather, runs: list[Run], left: Left, ahead: Sampled | None
+    ) -> tuple[_Stretch, Left]:
         """Return a stretch, and what it leaves to the next one, in a thread of the pool."""
-        passed, left = pass_runs(self._sampler, self._keys, weather, train, runs, left)
+        passed, left = pass_runs(self._sampler, self._keys, weather, train, runs, left, ahead)
         first, is_last = runs[0].first_block, runs[-1].end_block == train.end_block
         message = clicks_message(train.first_block, first, passed.tagged, is_last=is_last, bias_ratio=bias_ratio(runs))
         return _Stretch(passed, message), left
