@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test lint format proto bench clean
+.PHONY: help install demo test lint format proto bench bench-containers clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -51,6 +51,9 @@ bench: $(STAMP) ## the figures of docs/figures.md (about forty minutes)
 	$(BIN)/python -m bench.physics --write
 	$(BIN)/python -m bench.realtime --write
 	$(BIN)/python -m bench.keys --write
+
+bench-containers: $(STAMP) ## the figures of containers; needs Docker
+	$(BIN)/python -m bench.containers --write
 
 clean: ## remove what was installed and built here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """Each listed case is replayed by exactly one test module, which says so in its REPLAYED.
 
-A statistical one belongs on what runs. Those that are drawn from functions alone are listed, with what they wait for.
+A statistical one is measured on what runs.
 """
 
 import ast
@@ -17,12 +17,7 @@ FOLDER: Final = Path(__file__).parent
 CASES: Final = {case["id"]: case for case in json.loads((FOLDER / "physics-cases.json").read_text())["cases"]}
 MODULES: Final = sorted(path for path in FOLDER.glob("test_*.py") if re.search(r"^REPLAYED\b", path.read_text(), re.M))
 # where a channel process runs, and is asked over its sockets
-RUNNING: Final = "test_channel_cases_running"
-WAITING: Final = {
-    "chain-wait-n4-p0.05": "nodes that make and swap pairs",
-    "chain-wait-n4-p0.0001": "nodes that make and swap pairs",
-    "chain-cutoff-2link": "nodes that make and swap pairs",
-}
+RUNNING: Final = ("test_channel_cases_running", "test_channel_chains_running")
 
 
 def claims(path: Path) -> set[str]:
@@ -53,10 +48,9 @@ def test_each_case_is_claimed_by_one_module() -> None:
     assert sorted(case for path in MODULES for case in claims(path)) == sorted(CASES)
 
 
-def test_the_statistical_cases_are_measured_on_what_runs_but_for_those_that_wait() -> None:
+def test_the_statistical_cases_are_measured_on_what_runs() -> None:
     statistical = {case for case, body in CASES.items() if body["kind"] not in ("analytic", "range")}
-    assert statistical - claims(FOLDER / f"{RUNNING}.py") == set(WAITING)
-    assert claims(FOLDER / f"{RUNNING}.py") <= statistical
+    assert {case for name in RUNNING for case in claims(FOLDER / f"{name}.py")} == statistical
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)

@@ -27,9 +27,6 @@ REPLAYED: Final = {
     "singleclick-F-a0.1-e0.0004",
     "singleclick-F-a0.1-e0.3",
     "linkrate-20km",
-    "chain-wait-n4-p0.05",
-    "chain-wait-n4-p0.0001",
-    "chain-cutoff-2link",
 }
 
 
