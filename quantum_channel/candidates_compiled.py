@@ -39,7 +39,7 @@ __all__ = [
     "received",
     "sent",
     "way_of",
-    "whole_vectors",
+    "whole_groups",
 ]
 
 BLOCK = 1 << BLOCK_BITS
@@ -51,8 +51,8 @@ inlined = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always
 
 
 @jit
-def whole_vectors(count):  # type: ignore[no-untyped-def]
-    """Return `count` rounded up to whole groups: loops do as many at once, and what is left over one by one."""
+def whole_groups(count):  # type: ignore[no-untyped-def]
+    """Return `count` rounded up to whole groups: draws are of no less, and loops do as many at once."""
     return (count + _GROUP - 1) & -_GROUP
 
 
@@ -78,7 +78,7 @@ def _gaps(count, scale, words):  # type: ignore[no-untyped-def]
 
 @jit
 def draw(count, first, block, c3, k0, k1, scale, gaps, keep):  # type: ignore[no-untyped-def]
-    """Write gaps and words to keep candidates by, of whole groups; no gap is longer than a block."""
+    """Write gaps and words to keep candidates by; no gap is longer than a block. `count`, `first`: whole groups."""
     # of their own: one loop of both would run out of registers
     _words(count, first, block, c3, k0, k1, gaps, keep)
     _gaps(count, scale, gaps)

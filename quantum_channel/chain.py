@@ -23,6 +23,7 @@ class _Step(Generic[A, R, S]):
     take: Callable[[S, A | None], tuple[R, S]]
     result: "Future[R]" = field(default_factory=Future)
     prepared: A | None = None
+    error: BaseException | None = None
     is_ready: bool = False
 
 
@@ -62,7 +63,7 @@ class Chain(Generic[A, R, S]):
         try:
             self._pool.submit(work)
         except RuntimeError:
-            # the pool is closed: what there is to do is done here
+            # the pool is closed, or has no thread for it: what there is to do is done here, in the worst case twice
             work()
 
     def _prepare(self, step: _Step[A, R, S]) -> None:
@@ -70,7 +71,7 @@ class Chain(Generic[A, R, S]):
             try:
                 step.prepared = step.prepare()
             except BaseException as error:
-                self._error = error
+                step.error = error
         with self._lock:
             step.is_ready = True
         self._go_on()
@@ -98,16 +99,18 @@ class Chain(Generic[A, R, S]):
         return bool(self._steps) and self._steps[0].is_ready
 
     def _done(self, step: _Step[A, R, S]) -> Callable[[], None]:
-        """Return what tells of a step that is done."""
-        if not step.result.set_running_or_notify_cancel():
+        """Return what tells of a step that is done; a second time it does nothing."""
+        result = step.result
+        if not result.set_running_or_notify_cancel():
             self._error = self._error or CancelledError()
             return lambda: None
+        self._error = self._error or step.error
         if self._error is None:
             try:
                 come_to, self._left = step.take(self._left, step.prepared)
             except BaseException as error:
                 self._error = error
             else:
-                return lambda: step.result.set_result(come_to)
+                return lambda: None if result.done() else result.set_result(come_to)
         failed = self._error
-        return lambda: step.result.set_exception(failed)
+        return lambda: None if result.done() else result.set_exception(failed)

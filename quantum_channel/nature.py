@@ -183,29 +183,40 @@ class Nature:
         due_ps = train.start_ps
         chain: _Chain = Chain(self._pool, START)
         begun: deque[_Begun] = deque()
-        while begun or block < train.end_block:
-            is_free = not begun or (len(begun) < _BEGUN and self._clock.now_ps() >= begun[-1].end_ps)
-            if block < train.end_block and is_free:
-                is_heard = delivery is not None and not delivery.is_over
-                begun.append(await self._begin(train, block, chain, readings, is_heard=is_heard))
-                block = begun[-1].end_block
-                continue
-            part = begun.popleft()
-            due_ps, parcel = part.due_ps, None
-            if delivery is not None and part.sampling is not None:
-                stretch = await asyncio.wrap_future(part.sampling)
-                parcel = Parcel(stretch.message, due_ps)
-                await delivery.put(parcel)
-                link.click_count += len(stretch.passed.tagged.offsets)
-                if stretch.passed.has_partners:
-                    await self._clock.sleep_until(part.end_ps)
-                    is_last = part.end_block == train.end_block
-                    await told.put(
-                        partner_clicks(train.first_block, part.block, stretch.passed.sample, is_last=is_last)
-                    )
-            link.pulse_count += (part.end_block - part.block) * BLOCK_PULSES
-            await self._clock.sleep_until(part.end_ps)
+        try:
+            while begun or block < train.end_block:
+                is_free = not begun or (len(begun) < _BEGUN and self._clock.now_ps() >= begun[-1].end_ps)
+                if block < train.end_block and is_free:
+                    is_heard = delivery is not None and not delivery.is_over
+                    begun.append(await self._begin(train, block, chain, readings, is_heard=is_heard))
+                    block = begun[-1].end_block
+                    continue
+                part = begun.popleft()
+                due_ps = part.due_ps
+                parcel = await self._hand_over(train, part, delivery, told) if delivery is not None else None
+                link.pulse_count += (part.end_block - part.block) * BLOCK_PULSES
+                await self._clock.sleep_until(part.end_ps)
+        finally:
+            for part in begun:
+                if part.sampling is not None:
+                    part.sampling.cancel()
         return _Passed(due_ps, train.first_block, parcel, readings)
+
+    async def _hand_over(
+        self, train: Train, part: _Begun, delivery: Delivery, told: "asyncio.Queue[_Told]"
+    ) -> Parcel | None:
+        """Send a stretch on its way when it is sampled; None where nobody hears it."""
+        if part.sampling is None:
+            return None
+        stretch = await asyncio.wrap_future(part.sampling)
+        parcel = Parcel(stretch.message, part.due_ps)
+        await delivery.put(parcel)
+        self.link.click_count += len(stretch.passed.tagged.offsets)
+        if stretch.passed.has_partners:
+            await self._clock.sleep_until(part.end_ps)
+            is_last = part.end_block == train.end_block
+            await told.put(partner_clicks(train.first_block, part.block, stretch.passed.sample, is_last=is_last))
+        return parcel
 
     async def _begin(self, train: Train, block: int, chain: _Chain, readings: Readings, *, is_heard: bool) -> _Begun:
         """Have the next stretch of a train sampled, behind the one before it; changes hold from the next one on."""

@@ -101,8 +101,10 @@ def _with_what_is_left(
         return ahead
     # what is blanked moves the clicks behind it, up to the first one that stays: in the same block, but by rare chance
     count = int(sample.block_counts[0])
+    if not count:
+        return None
     first, left = sampler(response, keys, runs[0].first_block, 1, carry)
-    if not count or left.blanked_to != int(sample.offsets[count - 1]) + response.dead_slots - BLOCK_PULSES:
+    if left.blanked_to != int(sample.offsets[count - 1]) + response.dead_slots - BLOCK_PULSES:
         return None
     rest = Sample(*(getattr(sample, name)[count if name != "block_counts" else 1 :] for name in _COLUMNS))
     return [(_joined([first, rest]), behind), *ahead[1:]]

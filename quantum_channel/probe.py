@@ -31,7 +31,7 @@ _BLOCK_LIMIT: Final = 1 << 20
 _SCALE: Final = 64.0
 _SINGLES_LIMIT: Final = 10**6
 _SINGLES_PULSES: Final = 1 << 40
-# of a probe's first block; candidates, strays and afterpulses draw below
+# of a probe's first block; candidates, what is kept of them, strays and afterpulses draw below
 _SINGLES_DRAW: Final = 3 << 30
 
 

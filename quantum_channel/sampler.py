@@ -23,9 +23,9 @@ the `dead_slots` after it. So a slot registers once, and clicks come in ascendin
   slot: e's fraction. What an eavesdropper forces at blinded detectors begets none.
   An afterpulse is registered as any click is, before the candidates of its slot and later, and begets none.
 Blanked slots and afterpulses that are due later are carried to the next block; a train starts without.
-  With a source of pairs w2 tells at once what the transmitter's own detectors registered in that slot. Where a click
-  is not its own pulse's, an afterpulse or carried into another slot, that is drawn for slot s of block b that it landed
-  in: word 0 of draw s + 2^30 of block b, against what it is where the receiver stays dark.
+  With a source of pairs that w0 tells at once what the transmitter's own detectors registered in that slot. Where a
+  click is not its own pulse's, an afterpulse or carried into another slot, that is drawn for slot s of block b that it
+  landed in: word 0 of draw s + 2^30 of block b, against what it is where the receiver stays dark.
 """
 
 import math

@@ -39,7 +39,7 @@ from quantum_channel.candidates_compiled import (
     received,
     sent,
     way_of,
-    whole_vectors,
+    whole_groups,
 )
 from quantum_channel.response import Response
 from quantum_channel.sampler import BLOCK_BITS, Carry, Keys, Sample, explained
@@ -89,7 +89,7 @@ def _all_candidates(  # type: ignore[no-untyped-def]
     count = positions(drawn_count, base, gaps, slots)
     base = np.int64(slots[count - 1]) + 1 if count == drawn_count else np.int64(BLOCK)
     k0, k1, c2, c3 = keys[1, 0], keys[1, 1], keys[1, 2], keys[1, 3]
-    all_sent(whole_vectors(count), start, high, slots, c2, c3, k0, k1, basis_thresholds[0], sent_to, levels)
+    all_sent(whole_groups(count), start, high, slots, c2, c3, k0, k1, basis_thresholds[0], sent_to, levels)
     by_intensity(count, levels, levels_from[0], steps[0], most[0], most[1], sent_to, limits)
     for m in range(1, len(levels_from)):
         by_next_intensity(count, levels, levels_from[m], steps[m], most[m + 1], sent_to, limits)
@@ -101,9 +101,9 @@ def _all_candidates(  # type: ignore[no-untyped-def]
         left = live(left, blanked, dead, slots, numbers)
     picked(left, numbers, slots, places)
     picked(left, numbers, sent_to, classes)
-    all_marks(whole_vectors(left), first, block, keys[0, 3], keys[0, 0], keys[0, 1], numbers, way, arrival)
+    all_marks(whole_groups(left), first, block, keys[0, 3], keys[0, 0], keys[0, 1], numbers, way, arrival)
     k0, k1, c2, c3 = keys[2, 0], keys[2, 1], keys[2, 2], keys[2, 3]
-    all_received(whole_vectors(left), start, high, places, c2, c3, k0, k1, basis_thresholds[1], classes)
+    all_received(whole_groups(left), start, high, places, c2, c3, k0, k1, basis_thresholds[1], classes)
     all_ways(left, way, classes, cells, way_bits, found)
     if reach:
         all_lands(
@@ -215,7 +215,7 @@ def _live_candidates(  # type: ignore[no-untyped-def]
                     first + j, block, keys, afterpulse, slot_ps, detector_shift, blanked, due_at, due_end, due
                 )
     if is_plain:
-        all_marks(whole_vectors(left), first, block, keys[0, 3], keys[0, 0], keys[0, 1], numbers, way, arrival)
+        all_marks(whole_groups(left), first, block, keys[0, 3], keys[0, 0], keys[0, 1], numbers, way, arrival)
         all_ways(left, way, classes, cells, way_bits, found)
         all_lands(
             left, arrival, found, kinds, strays, landings, shifts, table_ps, bits, slot_ps, slots, lands, arrivals_ps,
@@ -289,7 +289,7 @@ def _run(  # type: ignore[no-untyped-def]
         while base < BLOCK:
             # what is left of the block in one go, most times
             likely = (BLOCK - base) * prob
-            count = min(step, whole_vectors(np.int64(likely + math.sqrt(likely)) + 8))
+            count = min(step, whole_groups(np.int64(likely + math.sqrt(likely)) + 8))
             draw(count, first, block, keys[0, 3], keys[0, 0], keys[0, 1], scale, drawn[0], drawn[1])
             # room for all that this chunk can register and beget
             room = n + 2 * step + due_end - due_at
@@ -318,7 +318,7 @@ def _run(  # type: ignore[no-untyped-def]
     return counts, clicks, n, part(due, due_at, due_end, due_end - due_at), blanked
 
 
-def intensities(response: Response) -> tuple[U32, I32, U32]:
+def _intensities(response: Response) -> tuple[U32, I32, U32]:
     """Return how the word of a pulse's intensity decides, in 32 bits, which become vector code.
 
     For each intensity behind the first: the word that it begins with, and what it adds to the class. For each: the last
@@ -341,7 +341,7 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
     r = response
     live_prob = 1.0 / (1.0 + r.dead_slots * r.click_prob) if r.is_skipping else 1.0
     expected = r.candidate_prob * BLOCK * live_prob
-    step = min(_CHUNK, whole_vectors(int(expected + math.sqrt(expected)) + 8))
+    step = min(_CHUNK, whole_groups(int(expected + math.sqrt(expected)) + 8))
     room = int(r.registered_prob * BLOCK * block_count * 1.05) + 4 * step + len(carry.due_slots)
     # how a click looks decides nothing else
     is_plain = not r.landings.reach_slots and not (
@@ -360,7 +360,7 @@ def sample(response: Response, keys: Keys, first_block: int, block_count: int, c
         keys.words,
         r.gap_scale,
         r.candidate_prob * live_prob,
-        (r.basis_thresholds, r.accept, *intensities(r)),
+        (r.basis_thresholds, r.accept, *_intensities(r)),
         r.cells.reshape(-1),
         (r.ways.landings.astype(np.uint32), r.ways.strays, r.ways.begets),
         r.ways.detectors if not r.has_partners else np.arange(len(r.ways.detectors), dtype=np.uint8),

@@ -122,7 +122,7 @@ def test_a_chain_of_the_running_channel_waits_as_long_as_listed(successes: dict[
     agrees(case, float(np.mean(taken[: case["sample_size"]])))
 
 
-def test_a_chain_that_forgets_to_wait_would_be_seen(successes: dict[str, list[int]]) -> None:
+def test_a_chain_that_knows_no_cutoff_would_be_seen(successes: dict[str, list[int]]) -> None:
     slots = [successes[link_id] for link_id in links_of("chain-cutoff-2link")]
     case = CASES["chain-cutoff-2link"]
     found = float(np.mean(list(trials(slots))))

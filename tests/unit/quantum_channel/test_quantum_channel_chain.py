@@ -1,6 +1,7 @@
 """Steps in threads: one at a time, in order, whatever becomes of one of them; what is prepared for them at once."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
@@ -34,6 +35,7 @@ def test_each_step_is_given_what_the_one_before_it_left(pool: ThreadPoolExecutor
         nonlocal at_work, most
         at_work += 1
         most = max(most, at_work)
+        time.sleep(1e-4)
         at_work -= 1
         return counted(left)
 
@@ -91,7 +93,7 @@ def test_a_step_that_fails_is_the_last(pool: ThreadPoolExecutor) -> None:
     assert done == [0]
 
 
-def test_a_step_whose_preparation_fails_fails(pool: ThreadPoolExecutor) -> None:
+def test_a_step_whose_preparation_fails_fails_and_none_before_it(pool: ThreadPoolExecutor) -> None:
     chain, may_go = Numbers(pool, 0), threading.Event()
 
     def wait(left: int) -> tuple[int, int]:
@@ -101,12 +103,15 @@ def test_a_step_whose_preparation_fails_fails(pool: ThreadPoolExecutor) -> None:
     def fail() -> int:
         raise ValueError("not to be had")
 
-    first = add(chain, wait)
-    second = chain.add(fail, lambda left, _: counted(left))
+    results = [add(chain, wait), add(chain, counted)]
+    bad = chain.add(fail, lambda left, _: counted(left))
+    behind = add(chain, counted)
     may_go.set()
-    with pytest.raises(ValueError, match="not to be had"):
-        second.result(WAIT_S)
-    assert first.done()
+    for result in (bad, behind):
+        with pytest.raises(ValueError, match="not to be had"):
+            result.result(WAIT_S)
+    # what is before it is as ever
+    assert [result.result(WAIT_S) for result in results] == [0, 1]
 
 
 def test_a_step_that_is_cancelled_before_it_begins_is_the_last(pool: ThreadPoolExecutor) -> None:

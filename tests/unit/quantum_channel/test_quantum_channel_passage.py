@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 import pytest
 
 from quantum_channel import sampler_compiled
@@ -80,13 +81,12 @@ def leaves_the_same(one: Left, other: Left) -> bool:
 
 @pytest.mark.parametrize("name", LINKS)
 def test_what_was_sampled_ahead_is_what_is_sampled_in_its_turn(name: str) -> None:
-    p, weather = LINKS[name], Weather(Chance(bytes(16)))
-    cell = Cell(p, STILL, respond(p, conditions(p)), 1.0, None)
+    link, weather = cell(LINKS[name]), Weather(Chance(bytes(16)))
     train, left = Train(0, STRETCHES * BLOCKS, 0, 1000.0), START
     # blocks that were sampled again, and whether the stretch before was felt
     again, felt = [], []
     for block in range(0, STRETCHES * BLOCKS, BLOCKS):
-        runs = [Run(block, BLOCKS, cell)]
+        runs = [Run(block, BLOCKS, link)]
         in_turn, left_in_turn = pass_runs(sampler_compiled.sample, KEYS, weather, train, runs, left)
         ahead = sample_ahead(sampler_compiled.sample, KEYS, runs)
         counting = Counting()
@@ -107,3 +107,36 @@ def test_what_was_sampled_ahead_is_what_is_sampled_in_its_turn(name: str) -> Non
         assert set(again[1:]) <= {0, 1}
     # were what is left not looked at, these would be wrong
     assert any(felt) == (name in FELT)
+
+
+def cell(p: Parameters) -> Cell:
+    return Cell(p, STILL, respond(p, conditions(p)), 1.0, None)
+
+
+def test_stretches_of_many_kinds_are_the_same_ahead_and_in_turn() -> None:
+    dark = Cell(PLAIN, STILL, None, 1.0, None)
+    pairs = replace(PLAIN, pair_brightness=0.2, transmitter_efficiency=0.3, transmitter_dark_count_hz=1e5)
+    kinds = [
+        dark,
+        *(cell(LINKS[name]) for name in ("often blanked", "clicks leave their slots", "passed over", "afterpulses")),
+        cell(replace(PLAIN, clock_offset_ps=400, clock_skew_ppb=3e3, clock_white_ps=20)),
+        cell(replace(pairs, link_jitter_fwhm_ps=900)),
+    ]
+    rng, weather, left = np.random.default_rng(11), Weather(Chance(bytes(16))), START
+    stretches, block, ahead_count = 150, 0, 0
+    train = Train(0, 4 * stretches, 0, 1000.0)
+    for _ in range(stretches):
+        runs = []
+        for kind in rng.integers(0, len(kinds), rng.integers(1, 4)):
+            runs.append(Run(block, 1, kinds[kind]))
+            block += 1
+        in_turn, left_in_turn = pass_runs(sampler_compiled.sample, KEYS, weather, train, runs, left)
+        ahead = sample_ahead(sampler_compiled.sample, KEYS, runs)
+        passed, left_behind = pass_runs(sampler_compiled.sample, KEYS, weather, train, runs, left, ahead)
+        assert same(passed.sample, in_turn.sample)
+        assert same(passed.tagged, in_turn.tagged)
+        assert leaves_the_same(left_behind, left_in_turn)
+        assert left_behind.first == left_in_turn.first
+        ahead_count += ahead is not None
+        left = left_in_turn
+    assert stretches / 3 < ahead_count < stretches

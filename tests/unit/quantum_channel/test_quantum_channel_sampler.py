@@ -52,6 +52,13 @@ LINKS: Final = {
     "afterpulses across blocks": replace(PLAIN, afterpulse_prob=0.01, afterpulse_tau_ps=10**9, dead_time_ps=10**8),
     "one intensity": replace(PLAIN, intensities=(0.5,), intensity_probs=(1.0,)),
     "four intensities": replace(PLAIN, intensities=(0.5, 0.3, 0.1, 0), intensity_probs=(0.1, 0.2, 0.3, 0.4)),
+    "intensities that are never sent": replace(
+        PLAIN, intensities=(0.9, 0.5, 0.3, 0.2, 0.1), intensity_probs=(0.0, 0.4, 0.0, 0.6, 0.0)
+    ),
+    "sixteen intensities": replace(
+        PLAIN, intensities=tuple(0.8 - 0.05 * n for n in range(16)), intensity_probs=(1 / 16,) * 16
+    ),
+    "the weaker cannot click": replace(PLAIN, intensities=(0.4, 0.0), dark_count_hz=0),
     "odd clock": replace(PLAIN, clock_hz=1.25e9 / 3, dead_time_ps=62_500),
     "saturated": replace(PLAIN, intensities=(100.0, 50.0), efficiency=1, dead_time_ps=1_000_000),
     "passive": replace(PLAIN, is_passive=True, afterpulse_prob=0.2, afterpulse_tau_ps=100_000, link_jitter_fwhm_ps=900),
