@@ -31,7 +31,6 @@ _BACKOFF_S: Final = (0.05, 0.1, 0.25)
 _HELLO_S: Final = 5.0
 _FINISH_S: Final = 1.0
 # what grpc.aio tells of a write that its core refused
-_CORE_FAILED: Final = "Internal error from Core"
 
 
 def _reason_of(error: BaseException) -> str:
@@ -157,7 +156,7 @@ async def _writing(wire: Wire[Any, Any]) -> None:
         await wire.write_forever()
     except grpc.aio.AioRpcError as error:
         # one of the core's own is no status of the peer: the write met a call that had just ended, and hides why
-        if error.details() != _CORE_FAILED:
+        if error.details() != rpc.CORE_FAILED:
             raise rpc.translate(error) from None
     except (asyncio.InvalidStateError, grpc.aio.BaseError):
         pass

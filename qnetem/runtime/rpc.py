@@ -29,6 +29,7 @@ from qnetem.runtime.tasks import keeping_cancellation
 from qnetem.v1 import process_pb2
 
 __all__ = [
+    "CORE_FAILED",
     "Credentials",
     "FaultSlot",
     "Registration",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 _REASON_KEY: Final = "qnetem-reason"
+# of a write that met the end of its call: the library then has this in the place of the peer's status
+CORE_FAILED: Final = "Internal error from Core"
 _MESSAGE_BYTES: Final = 64 << 20
 _log = get_logger("runtime.rpc")
 _Request = TypeVar("_Request")
@@ -337,6 +340,8 @@ async def dial(address: str, credentials: Credentials | None, *, target: str = "
 
 def translate(error: grpc.aio.AioRpcError) -> QnetemError:
     """Return our error for a status from the wire."""
+    if error.details() == CORE_FAILED:
+        return UnavailableError("the call has ended, and why is not known")
     metadata = dict(error.trailing_metadata() or ())
     reason = metadata.get(_REASON_KEY)
     cls = error_class(error.code().name, str(reason) if reason is not None else None)

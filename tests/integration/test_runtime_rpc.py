@@ -190,3 +190,12 @@ async def test_faults_of_the_slot_come_before_the_handler(credentials_of: Creden
         with pytest.raises(LoudError, match="as ordered"):
             await ask(server.port, credentials_of("operator", "op"))
     assert seen == [("/qnetem.v1.QuantumLinkService/GetLink", "spiffe://lab/operator/op")]
+
+
+@pytest.mark.parametrize(
+    ("details", "kind"), [(rpc.CORE_FAILED, UnavailableError), ("this is the peer's own word", QnetemError)]
+)
+def test_what_a_write_made_of_a_status_is_told_as_a_call_that_has_ended(details: str, kind: type[QnetemError]) -> None:
+    nothing = grpc.aio.Metadata()
+    told = rpc.translate(grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, details))
+    assert type(told) is kind
