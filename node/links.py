@@ -30,7 +30,6 @@ __all__ = ["LinkSessionServicer", "ReceiverLink", "TransmitterLink"]
 _BACKOFF_S: Final = (0.05, 0.1, 0.25)
 _HELLO_S: Final = 5.0
 _FINISH_S: Final = 1.0
-# what grpc.aio tells of a write that its core refused
 
 
 def _reason_of(error: BaseException) -> str:
